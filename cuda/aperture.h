@@ -1,0 +1,63 @@
+// What the kernels know of an aperture: rows of a unit shape of area pi, given by where they begin and end.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+namespace depthbokeh {
+
+enum class ApertureKind : int64_t { kEllipses = 0, kTable = 1, kGaussian = 2 };
+
+// One ellipse: row dy of radius r spans  shear * dy -/+ width * h(dy; height * r)  with h the disk's mean half-width.
+template <typename Real>
+struct Ellipse {
+  Real sign;  // -1 takes a hole out of the one before
+  Real height;
+  Real width;
+  Real shear;
+};
+
+// Any other convex shape. Its edges, sheared so that both tips lie on x = 0, are linear within a cell; what they
+// enclose from `bottom` upwards is, at the share t of a cell, area + t (edge + t bend). Row dy of radius r spans
+//   offset * r + shear * dy + r^2 * (area at (dy + 1/2) / r - area at (dy - 1/2) / r)   for each of both edges.
+template <typename Real>
+struct EdgeCell {
+  Real area[2], edge[2], bend[2], unused[2];  // left and right
+};
+
+template <typename Real>
+struct Aperture {
+  ApertureKind kind;
+  Real extent;  // largest distance from the centre: below 1 / (2 extent) the whole shape lies within one pixel
+  Real reach;   // largest |y|
+  std::vector<Ellipse<Real>> ellipses;
+  Real bottom, top, shear, offset;
+  std::vector<EdgeCell<Real>> cells;
+
+  // Rows are the same above and below the centre and mirrored left to right: a quarter of the work.
+  bool symmetric() const { return kind == ApertureKind::kEllipses && shear == 0; }
+
+  // `data`: rows of eight doubles, the last ones unused. Ellipses: (sign, height, width, shear) each.
+  // Table: (bottom, top, shear, offset, extent), then one row for every cell.
+  Aperture(ApertureKind kind_, const double* data, int64_t rows) : kind(kind_), extent(0), reach(0) {
+    bottom = top = shear = offset = 0;
+    if (kind == ApertureKind::kEllipses) {
+      for (const double* p = data; p != data + 8 * rows; p += 8) {
+        ellipses.push_back({Real(p[0]), Real(p[1]), Real(p[2]), Real(p[3])});
+        extent = std::max(extent, Real(std::max(p[1], std::hypot(p[1] * p[2], p[1] * p[3]))));
+        reach = std::max(reach, Real(p[1]));
+        shear = Real(p[3]);
+      }
+    } else if (kind == ApertureKind::kTable) {
+      bottom = Real(data[0]), top = Real(data[1]), shear = Real(data[2]), offset = Real(data[3]);
+      extent = Real(data[4]);
+      reach = std::max(-bottom, top);
+      for (const double* p = data + 8; p != data + 8 * rows; p += 8)
+        cells.push_back({{Real(p[0]), Real(p[1])}, {Real(p[2]), Real(p[3])}, {Real(p[4]), Real(p[5])}, {}});
+    }
+  }
+};
+
+}  // namespace depthbokeh

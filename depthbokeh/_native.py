@@ -1,0 +1,102 @@
+"""Finds the native library, or compiles it once, and loads it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from . import _build
+
+
+@dataclass(frozen=True)
+class Native:
+    """The state of the native library: where it is, or why there is none."""
+
+    path: Path | None
+    origin: str  # "prebuilt", "compiled on first use" or the reason why it is missing
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the kernels can be called."""
+        return self.path is not None
+
+
+_state: Native | None = None
+
+
+def load(*, may_compile: bool = True) -> Native:
+    """Loads the library, once per process.
+
+    Args:
+        may_compile: Whether to compile it when none is found. A library that is found is loaded either way.
+    """
+    global _state
+    if _state is None or (not _state.loaded and may_compile and not _tried_compiling):
+        _state = _load(may_compile)
+    return _state
+
+
+_tried_compiling = False
+
+
+def _load(may_compile: bool) -> Native:
+    global _tried_compiling
+    sources = _build.find_sources()
+    wanted = _build.hash_sources(sources) if sources else None
+    for path in sorted(Path(__file__).parent.glob("_C*.so")):
+        if wanted is None or wanted.encode() in path.read_bytes():
+            return _open(path, "prebuilt")
+    if sources is None or wanted is None:
+        return Native(None, "neither a prebuilt library nor its sources are part of this installation")
+    cached = _cache_folder(wanted) / "depthbokeh_native.so"
+    if cached.is_file():
+        return _open(cached, "compiled on first use")
+    if not may_compile:
+        return Native(None, "not compiled yet (done on first use)")
+    _tried_compiling = True
+    if shutil.which(os.environ.get("CXX", "c++")) is None:
+        return Native(None, "no C++ compiler: install one (g++ or clang++) to run the native kernels")
+    try:
+        _compile(sources, cached.parent)
+    except (RuntimeError, OSError, ImportError) as error:
+        return Native(None, f"compilation failed: {str(error).strip().splitlines()[0]}")
+    return _open(cached, "compiled on first use")
+
+
+def _open(path: Path, origin: str) -> Native:
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        return Native(None, f"{path.name} does not load: {error}")
+    return Native(path, origin)
+
+
+def _cache_folder(name: str) -> Path:
+    root = os.environ.get("TORCH_EXTENSIONS_DIR")
+    base = Path(root) if root else Path.home() / ".cache" / "torch_extensions"
+    return base / f"{name}-torch{torch.__version__.split('+')[0]}"
+
+
+def _compile(sources: Path, folder: Path) -> None:
+    from torch.utils import cpp_extension
+
+    print("depthbokeh: compiling the native kernels, once (about half a minute)", file=sys.stderr)
+    folder.mkdir(parents=True, exist_ok=True)
+    # ninja is installed beside the interpreter, which is not on PATH unless the environment is activated.
+    path = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
+    try:
+        cpp_extension.load(
+            name="depthbokeh_native",
+            sources=[str(source) for source in _build.list_sources(sources)],
+            extra_cflags=_build.compile_flags(sources),
+            build_directory=str(folder),
+            is_python_module=False,
+        )
+    finally:
+        os.environ["PATH"] = path

@@ -1,0 +1,134 @@
+"""The native operators as torch knows them: the only module that names ``torch.ops.depthbokeh``.
+
+Every operator is linear in its image. ``kind`` and ``aperture`` are an :class:`~depthbokeh.aperture.Aperture`'s kind
+and rows; ``slope=True`` puts the kernel's derivative to the radius in the place of the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _native
+from .aperture import Aperture
+
+_registered = False
+
+
+def load_operators(*, may_compile: bool = True) -> bool:
+    """Loads the native library if need be and tells whether its operators can be called."""
+    global _registered
+    if not _registered and _native.load(may_compile=may_compile).loaded:
+        _register()
+        _registered = True
+    return _registered
+
+
+# torch.compile then runs it while it traces and takes the answer for granted.
+load_operators._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def scatter_blur(image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
+    """Spreads every pixel of ``image`` (B, C, H, W) over its own disk; ``radius`` (B, 1, H, W)."""
+    blurred: Tensor = torch.ops.depthbokeh.scatter_blur(
+        image, radius, aperture.rows, int(aperture.kind), False
+    )
+    return blurred
+
+
+def gather_blur(image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
+    """Averages ``image`` (B, C, H, W) over every pixel's own disk; ``radius`` (B, 1, H, W)."""
+    blurred: Tensor = torch.ops.depthbokeh.gather_blur(
+        image, radius, aperture.rows, int(aperture.kind), False
+    )
+    return blurred
+
+
+def build_info() -> str:
+    """The fingerprint of the sources that the loaded library was compiled from."""
+    return str(torch.ops.depthbokeh.build_info())
+
+
+def _register() -> None:
+    for name in ("scatter_blur", "gather_blur"):
+        torch.library.register_fake(f"depthbokeh::{name}", _fake_blur)
+    torch.library.register_fake("depthbokeh::gather_blur_backward", _fake_backward)
+    torch.library.register_autograd("depthbokeh::scatter_blur", _scatter_backward, setup_context=_save_blur)
+    torch.library.register_autograd("depthbokeh::gather_blur", _gather_backward, setup_context=_save_blur)
+    torch.library.register_autograd(
+        "depthbokeh::gather_blur_backward", _backward_backward, setup_context=_save_backward
+    )
+
+
+def _fake_blur(image: Tensor, radius: Tensor, aperture: Tensor, kind: int, slope: bool) -> Tensor:
+    return image.new_empty(image.shape)
+
+
+def _fake_backward(
+    image: Tensor, radius: Tensor, weight: Tensor, aperture: Tensor, kind: int
+) -> tuple[Tensor, Tensor]:
+    return image.new_empty(image.shape), radius.new_empty(radius.shape)
+
+
+def _save_blur(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    image, radius, aperture, ctx.kind, ctx.slope = inputs
+    # The image is needed for the radius alone.
+    ctx.save_for_backward(image if ctx.needs_input_grad[1] else None, radius, aperture)
+
+
+def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    image, radius, aperture = ctx.saved_tensors
+    ops = torch.ops.depthbokeh
+    grad_image = grad_radius = None
+    if ctx.needs_input_grad[1]:
+        _refuse_second_slope(ctx.slope)
+        grad_image, grad_radius = ops.gather_blur_backward(grad, radius, image, aperture, ctx.kind)
+    elif ctx.needs_input_grad[0]:
+        grad_image = ops.gather_blur(grad, radius, aperture, ctx.kind, ctx.slope)
+    return grad_image, grad_radius, None, None, None
+
+
+def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    image, radius, aperture = ctx.saved_tensors
+    ops = torch.ops.depthbokeh
+    grad_image = grad_radius = None
+    if ctx.needs_input_grad[0]:
+        grad_image = ops.scatter_blur(grad, radius, aperture, ctx.kind, ctx.slope)
+    if ctx.needs_input_grad[1]:
+        _refuse_second_slope(ctx.slope)
+        _, grad_radius = ops.gather_blur_backward(image, radius, grad, aperture, ctx.kind)
+    return grad_image, grad_radius, None, None, None
+
+
+def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    image, radius, weight, aperture, ctx.kind = inputs
+    ctx.save_for_backward(image, radius, weight, aperture)
+    ctx.set_materialize_grads(False)
+
+
+def _backward_backward(
+    ctx: Any, grad_blur: Tensor | None, grad_slope: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    image, radius, weight, aperture = ctx.saved_tensors
+    ops = torch.ops.depthbokeh
+    grad_image = grad_radius = grad_weight = None
+    if grad_slope is not None:
+        _refuse_second_slope(ctx.needs_input_grad[1])
+        if ctx.needs_input_grad[0]:
+            grad_image = ops.scatter_blur(weight * grad_slope, radius, aperture, ctx.kind, True)
+        if ctx.needs_input_grad[2]:
+            grad_weight = ops.gather_blur(image, radius, aperture, ctx.kind, True) * grad_slope
+    if grad_blur is not None:
+        if ctx.needs_input_grad[0]:
+            spread = ops.scatter_blur(grad_blur, radius, aperture, ctx.kind, False)
+            grad_image = spread if grad_image is None else grad_image + spread
+        if ctx.needs_input_grad[1]:
+            _, grad_radius = ops.gather_blur_backward(image, radius, grad_blur, aperture, ctx.kind)
+    return grad_image, grad_radius, grad_weight, None, None
+
+
+def _refuse_second_slope(asked: bool) -> None:
+    if asked:
+        raise NotImplementedError("the blur is differentiable once in the radius, not twice")

@@ -1,0 +1,61 @@
+"""Builds the native library ahead of time where torch and a compiler are at hand; pyproject.toml has the rest."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def load_build():
+    """depthbokeh/_build.py, without importing the package."""
+    spec = importlib.util.spec_from_file_location("_build", ROOT / "depthbokeh" / "_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def native_extension() -> dict:
+    """Arguments for setup(), none when torch is missing: the kernels then compile on first use."""
+    try:
+        from torch.utils.cpp_extension import BuildExtension, CppExtension
+    except ImportError:
+        return {}
+
+    class OptionalBuild(BuildExtension):
+        """A failed compilation must not fail the installation: the reference runs without the library."""
+
+        def build_extensions(self) -> None:
+            try:
+                super().build_extensions()
+            except Exception as error:
+                print(f"depthbokeh: the native kernels were not built: {error}", file=sys.stderr)
+                self.extensions = []
+
+    build = load_build()
+    sources = build.find_sources()
+    extension = CppExtension(
+        "depthbokeh._C",
+        [path.relative_to(ROOT).as_posix() for path in build.list_sources(sources)],
+        extra_compile_args=build.compile_flags(sources),
+        py_limited_api=True,
+    )
+    options = {"bdist_wheel": {"py_limited_api": "cp310"}}
+    return {"ext_modules": [extension], "cmdclass": {"build_ext": OptionalBuild}, "options": options}
+
+
+# The sources travel inside the package, for the compilation on first use.
+setup(
+    packages=[
+        "depthbokeh",
+        "depthbokeh.models",
+        "depthbokeh.models.masks",
+        "depthbokeh.models.depth",
+        "depthbokeh._cuda",
+    ],
+    package_dir={"depthbokeh._cuda": "cuda"},
+    package_data={"depthbokeh": ["py.typed"], "depthbokeh._cuda": ["*.h", "*.cpp", "cpu/*"]},
+    **native_extension(),
+)
