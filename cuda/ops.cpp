@@ -64,11 +64,17 @@ struct Call {
       : image(as_real(image_, real)),
         radius(as_real(radius_, real)),
         out(torch::stable::new_empty(image, image.sizes())),
-        aperture(static_cast<ApertureKind>(kind), torch::stable::contiguous(aperture_).template const_data_ptr<double>(),
-                 aperture_.size(0)),
-        problem{image.const_data_ptr<Real>(), radius.const_data_ptr<Real>(), out.mutable_data_ptr<Real>(),
-                image.size(0),  image.size(1), static_cast<int>(image.size(2)), static_cast<int>(image.size(3)),
-                &aperture,      0} {
+        aperture(static_cast<ApertureKind>(kind),
+                 torch::stable::contiguous(aperture_).template const_data_ptr<double>(), aperture_.size(0)),
+        problem{image.const_data_ptr<Real>(),
+                radius.const_data_ptr<Real>(),
+                out.mutable_data_ptr<Real>(),
+                image.size(0),
+                image.size(1),
+                static_cast<int>(image.size(2)),
+                static_cast<int>(image.size(3)),
+                &aperture,
+                0} {
     STD_TORCH_CHECK(find_largest(problem.radius, radius.numel(), problem.largest), "radius must be finite");
   }
 };

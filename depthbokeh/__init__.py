@@ -5,7 +5,18 @@ Importing it loads torch and the renderer alone; models, files and the command l
 
 from .aperture import Aperture
 from .blur import gather_blur, scatter_blur
+from .layers import find_focus, fuse_defocus
+from .render import BokehRenderer, render_defocus
 
 __version__ = "0.1.0"
 
-__all__ = ["Aperture", "__version__", "gather_blur", "scatter_blur"]
+__all__ = [
+    "Aperture",
+    "BokehRenderer",
+    "__version__",
+    "find_focus",
+    "fuse_defocus",
+    "gather_blur",
+    "render_defocus",
+    "scatter_blur",
+]

@@ -70,7 +70,7 @@ def _load(may_compile: bool) -> Native:
 
 def _open(path: Path, origin: str) -> Native:
     try:
-        torch.ops.load_library(str(path))
+        torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
     except OSError as error:
         return Native(None, f"{path.name} does not load: {error}")
     return Native(path, origin)

@@ -98,9 +98,7 @@ class Aperture:
         if not 0 <= inner < 1:
             raise ValueError(f"inner must be at least 0 and below 1, got {inner}")
         rim = 1 / math.sqrt(1 - inner**2)
-        return _ellipses(
-            f"ring:{inner:g}", [(1.0, rim, 1.0, 0.0), (-1.0, inner * rim, 1.0, 0.0)][: 2 if inner else 1]
-        )
+        return _ellipses(f"ring:{inner:g}", [(1.0, rim, 1.0, 0.0), (-1.0, inner * rim, 1.0, 0.0)][: 2 if inner else 1])
 
     @staticmethod
     def cat_eye(strength: float, rotation_deg: float = 0.0) -> Aperture:

@@ -99,9 +99,7 @@ def _check(
     batch, _, height, width = image.shape
     expected = (batch, 1, height, width)
     if tuple(radius.shape) not in (expected, (1, 1, height, width)) or not radius.is_floating_point():
-        raise ValueError(
-            f"radius must be {expected} floating point, got {tuple(radius.shape)} {radius.dtype}"
-        )
+        raise ValueError(f"radius must be {expected} floating point, got {tuple(radius.shape)} {radius.dtype}")
     if radius.device != image.device:
         raise ValueError(f"radius must be on the image's device {image.device}, got {radius.device}")
     # Half precision knows a radius of 32 px to 1/32 px only; radii are computed with in float32 or better.

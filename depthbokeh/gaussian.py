@@ -69,9 +69,7 @@ def _levels(radius: Tensor, max_radius: float, slope: bool) -> Iterator[tuple[Te
         ]
     last = math.floor(math.log(max(max_radius, least) / least) / math.log(RATIO)) + 2
     for level in range(-1, last + 1):
-        weight = sum(
-            torch.where(below + node == level, w, 0) for node, w in zip((-1, 0, 1, 2), cubic, strict=True)
-        )
+        weight = sum(torch.where(below + node == level, w, 0) for node, w in zip((-1, 0, 1, 2), cubic, strict=True))
         taps = sample_gaussian(SIGMA_0 * RATIO**level) if level > 0 else torch.ones(1)
         yield taps, torch.as_tensor(weight)
 

@@ -32,17 +32,13 @@ load_operators._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 def scatter_blur(image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
     """Spreads every pixel of ``image`` (B, C, H, W) over its own disk; ``radius`` (B, 1, H, W)."""
-    blurred: Tensor = torch.ops.depthbokeh.scatter_blur(
-        image, radius, aperture.rows, int(aperture.kind), False
-    )
+    blurred: Tensor = torch.ops.depthbokeh.scatter_blur(image, radius, aperture.rows, int(aperture.kind), False)
     return blurred
 
 
 def gather_blur(image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
     """Averages ``image`` (B, C, H, W) over every pixel's own disk; ``radius`` (B, 1, H, W)."""
-    blurred: Tensor = torch.ops.depthbokeh.gather_blur(
-        image, radius, aperture.rows, int(aperture.kind), False
-    )
+    blurred: Tensor = torch.ops.depthbokeh.gather_blur(image, radius, aperture.rows, int(aperture.kind), False)
     return blurred
 
 
@@ -66,9 +62,7 @@ def _fake_blur(image: Tensor, radius: Tensor, aperture: Tensor, kind: int, slope
     return image.new_empty(image.shape)
 
 
-def _fake_backward(
-    image: Tensor, radius: Tensor, weight: Tensor, aperture: Tensor, kind: int
-) -> tuple[Tensor, Tensor]:
+def _fake_backward(image: Tensor, radius: Tensor, weight: Tensor, aperture: Tensor, kind: int) -> tuple[Tensor, Tensor]:
     return image.new_empty(image.shape), radius.new_empty(radius.shape)
 
 
@@ -108,9 +102,7 @@ def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.set_materialize_grads(False)
 
 
-def _backward_backward(
-    ctx: Any, grad_blur: Tensor | None, grad_slope: Tensor | None
-) -> tuple[Tensor | None, ...]:
+def _backward_backward(ctx: Any, grad_blur: Tensor | None, grad_slope: Tensor | None) -> tuple[Tensor | None, ...]:
     image, radius, weight, aperture = ctx.saved_tensors
     ops = torch.ops.depthbokeh
     grad_image = grad_radius = grad_weight = None

@@ -145,15 +145,11 @@ def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) 
         image = read_photo(path).image
         spread = float((image.amax(1) - image.amin(1)).max())
         if spread > 0:
-            raise PhotoError(
-                f"{path}: a colour picture (channels differ by {spread:.3g}), expected a grey map"
-            )
+            raise PhotoError(f"{path}: a colour picture (channels differ by {spread:.3g}), expected a grey map")
         plane = image[:, :1].clone()  # (1, 1, H, W)
     odd = plane.numel() - int(torch.isfinite(plane).sum())
     if odd:
-        raise PhotoError(
-            f"{path}: {odd} of {plane.numel()} values are NaN or infinite, expected finite numbers"
-        )
+        raise PhotoError(f"{path}: {odd} of {plane.numel()} values are NaN or infinite, expected finite numbers")
     height, width = plane.shape[-2:]
     if size is None or size == (height, width):
         return plane
@@ -202,9 +198,7 @@ def write_photo(
     if plugin is None:
         raise PhotoError(f"{path}: unknown extension {path.suffix!r}, expected one of {', '.join(_PLUGINS)}")
     if bits not in (8, 16) or not 1 <= quality <= 100:
-        raise PhotoError(
-            f"{path}: {bits} bits at quality {quality}, expected 8 or 16 bits and quality 1 to 100"
-        )
+        raise PhotoError(f"{path}: {bits} bits at quality {quality}, expected 8 or 16 bits and quality 1 to 100")
     deep = bits == 16 and plugin in ("Png", "Tiff")
     samples = _quantize(path, image, None if plugin == "Jpeg" else alpha, np.uint16 if deep else np.uint8)
     height, width, channels = samples.shape
@@ -291,9 +285,7 @@ def _decode(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None, by
             picture: ImageFile = getattr(module, f"{plugin}ImageFile")(stream)
             width, height = picture.size
             if width * height > max_pixels:
-                raise ValueError(
-                    f"the header claims {width} x {height} pixels, at most {max_pixels} are read"
-                )
+                raise ValueError(f"the header claims {width} x {height} pixels, at most {max_pixels} are read")
             # libjpeg fills missing blocks with grey if only an end marker follows; each of them takes a bit.
             if plugin == "Jpeg" and os.fstat(stream.fileno()).st_size * 512 < width * height:
                 raise ValueError(f"truncated, too short for {width} x {height} pixels")
@@ -417,9 +409,7 @@ def _fit_exif(exif: Exif, width: int, height: int) -> bytes:
     return fitted.tobytes()[6:]
 
 
-def _quantize(
-    path: Path, image: Tensor, alpha: Tensor | None, dtype: type[np.unsignedinteger[Any]]
-) -> NDArray[Any]:
+def _quantize(path: Path, image: Tensor, alpha: Tensor | None, dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
     """Samples (H, W, C), clipped and rounded half up, plane by plane to save memory."""
     shape, cover = tuple(image.shape), None if alpha is None else tuple(alpha.shape)
     image = image.squeeze(0) if image.ndim == 4 else image
@@ -438,9 +428,7 @@ def _quantize(
     return samples
 
 
-def _encode_lossy(
-    path: Path, plugin: str, quality: int, samples: NDArray[Any], exif: bytes, icc: bytes
-) -> None:
+def _encode_lossy(path: Path, plugin: str, quality: int, samples: NDArray[Any], exif: bytes, icc: bytes) -> None:
     from PIL import Image
 
     importlib.import_module(f"PIL.{plugin}ImagePlugin")  # registers the encoder

@@ -19,9 +19,7 @@ from . import gaussian
 from .aperture import Aperture, ApertureKind
 
 
-def scatter_blur(
-    image: Tensor, radius: Tensor, aperture: Aperture, max_radius: float | None = None
-) -> Tensor:
+def scatter_blur(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: float | None = None) -> Tensor:
     """Spreads every pixel of ``image`` (B, C, H, W) over its own disk; see :func:`depthbokeh.scatter_blur`."""
     return _run(image, radius, aperture, max_radius, adjoint=False)
 
@@ -31,9 +29,7 @@ def gather_blur(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: f
     return _run(image, radius, aperture, max_radius, adjoint=True)
 
 
-def _run(
-    image: Tensor, radius: Tensor, aperture: Aperture, max_radius: float | None, adjoint: bool
-) -> Tensor:
+def _run(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: float | None, adjoint: bool) -> Tensor:
     if not image.numel():
         return image + 0 * radius
     if max_radius is None:
@@ -65,7 +61,7 @@ class _Blur(torch.autograd.Function):
         ctx.save_for_backward(image, radius)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         image, radius = ctx.saved_tensors
         aperture, max_radius, adjoint, slope = ctx.settings
         grad_image = grad_radius = None
@@ -159,9 +155,7 @@ def _rows(
             yield dy, part[0] if part else 1.0, (placed[0], placed[1])
 
 
-def _ellipse_row(
-    radius: Tensor, part: list[float], dy: int, slope: bool
-) -> tuple[tuple[Tensor, Tensor], ...]:
+def _ellipse_row(radius: Tensor, part: list[float], dy: int, slope: bool) -> tuple[tuple[Tensor, Tensor], ...]:
     """Mean ends of row dy of an ellipse, and their derivatives.
 
     The unit circle's half-width sqrt(1 - s^2) has the integral (s sqrt(1 - s^2) + asin s) / 2; over the row, times
@@ -187,7 +181,7 @@ def _table_row(radius: Tensor, rows: Tensor, dy: int) -> tuple[tuple[Tensor, Ten
         position = (y.clamp(bottom, top) - bottom) * per_cell
         at = position.long().clamp(max=len(cells) - 1)
         t = (position - at)[..., None]
-        area, edge, bend, _ = cells[at].unflatten(-1, (4, 2)).unbind(-2)  # left and right: (B, 1, H, W, 2)
+        area, edge, bend, _ = cells[at].view(*at.shape, 4, 2).unbind(-2)  # left and right: (B, 1, H, W, 2)
         areas.append(area + t * (edge + t * bend))
         height = torch.where((y >= bottom) & (y <= top), y * per_cell, 0)[..., None]
         moments.append(height * (edge + 2 * t * bend))

@@ -48,9 +48,7 @@ class TestRegistry:
             create("nothing")
 
     @pytest.mark.parametrize("pretrained", [True, "weights.pt"])
-    @pytest.mark.parametrize(
-        ("create", "name"), [(create_mask_model, "grabcut"), (create_depth_model, "ground_plane")]
-    )
+    @pytest.mark.parametrize(("create", "name"), [(create_mask_model, "grabcut"), (create_depth_model, "ground_plane")])
     def test_defaults_refuse_weights(self, create, name, pretrained):
         with pytest.raises(ValueError, match="no weights"):
             create(name, pretrained=pretrained)
@@ -117,9 +115,7 @@ class TestGrabCut:
         assert measure_iou(mask, disc) > 0.93
 
     @pytest.mark.parametrize("box", [None, (0, 0, 1, 1)])
-    @pytest.mark.parametrize(
-        ("height", "width"), [(1, 1), (1, 37), (41, 1), (2, 3), (7, 5), (3, 700), (63, 101)]
-    )
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 37), (41, 1), (2, 3), (7, 5), (3, 700), (63, 101)])
     def test_odd_sizes(self, height, width, box):
         photo = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
         mask = GrabCut()(photo, box)

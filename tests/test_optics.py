@@ -65,9 +65,7 @@ class TestThinLens:
         inputs = [tensor.requires_grad_() for tensor in (depth, distance, focal, f_number)]
 
         def defocus(z, z_f, f, n):
-            return thin_lens_defocus(
-                z, focus_distance_m=z_f, focal_length_m=f, f_number=n, pixels_per_metre=1e3
-            )
+            return thin_lens_defocus(z, focus_distance_m=z_f, focal_length_m=f, f_number=n, pixels_per_metre=1e3)
 
         assert torch.autograd.gradcheck(defocus, inputs)
 
@@ -240,9 +238,7 @@ class TestLens:
 
     def test_sensor_width_from_the_35mm_equivalent_then_the_pixel_pitch(self):
         pitch = {40962: 6000, 41486: (6000, 1), 41488: 2}  # one inch
-        assert Lens.from_exif({37386: 4.25, 41989: 26, **pitch}).sensor_width_m == pytest.approx(
-            0.036 * 4.25 / 26
-        )
+        assert Lens.from_exif({37386: 4.25, 41989: 26, **pitch}).sensor_width_m == pytest.approx(0.036 * 4.25 / 26)
         assert Lens.from_exif({37386: 4.25, 41989: 0, **pitch}).sensor_width_m == pytest.approx(0.0254)
         assert Lens.from_exif({41989: 26, **pitch}).sensor_width_m == pytest.approx(0.0254)
         # Exif's default unit is the inch.

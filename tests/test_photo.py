@@ -308,9 +308,7 @@ def test_only_rgb_profiles_are_kept(tmp_path):
 # Broken and missing files
 
 
-@pytest.mark.parametrize(
-    "kind", ["jpg", "progressive", "png8", "png16", "tif8", "tif16", "lzw16", "raw8", "webp"]
-)
+@pytest.mark.parametrize("kind", ["jpg", "progressive", "png8", "png16", "tif8", "tif16", "lzw16", "raw8", "webp"])
 @pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.9, 0.97])
 def test_truncated_files_raise(tmp_path, kind, kept):
     image = make_image(16 if "16" in kind else 8, 3, (90, 110))

@@ -66,7 +66,8 @@ struct GatherTile {
 
   DEPTHBOKEH_INLINE void collect(Sums& s, const One* home, int lane, int first, int last) const {
     const One* row = home + first * pitch();
-    for (ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane; first <= last; ++first, k += kLanes, row += pitch())
+    for (ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane; first <= last;
+         ++first, k += kLanes, row += pitch())
       add(s, at(row, rows.right_at[k]), at(row, rows.left_at[k]), k);
   }
 
@@ -95,8 +96,8 @@ struct GatherTile {
   }
 
   // Row y of the tile: the sums of all its pixels, times `weight`, into `blurred` and `sloped`.
-  DEPTHBOKEH_INLINE void target_row(int y, const Real* radius, Acc weight, const Ellipse<Real>* ellipse,
-                                    One* blurred, One* sloped) {
+  DEPTHBOKEH_INLINE void target_row(int y, const Real* radius, Acc weight, const Ellipse<Real>* ellipse, One* blurred,
+                                    One* sloped) {
     const Aperture<Real>& a = *p.aperture;
     int count[kLanes], most = -1;
     for (int i = 0; i < kLanes; ++i) {
@@ -172,25 +173,25 @@ DEPTHBOKEH_INLINE void gather_tile(const Problem<Real>& p, const Tile& t, const 
   }
 }
 
-#define DEPTHBOKEH_GATHER_BAND(Real)                                                                              \
-  DEPTHBOKEH_CLONES void gather_band(const Problem<Real>& p, const Real* image, const Real* radius,               \
-                                     const Targets<Real>& to, int channels, int y0, void* scratch,                \
-                                     const RowEnds<Real>& rows) {                                                 \
-    const bool slope = to.slope || to.slope_sum;                                                                  \
-    for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                                \
-      const Tile t = make_tile(p, y0, x0);                                                                        \
-      const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows());           \
-      const int left = std::max(0, t.lo), right = std::min(p.width, t.hi + 1);                                    \
-      const bool wide = needs_double(p, image, channels, left, right, top, bottom);                               \
-      if (wide && slope)                                                                                          \
-        gather_tile<double, true>(p, t, image, radius, to, channels, scratch, rows);                              \
-      else if (wide)                                                                                              \
-        gather_tile<double, false>(p, t, image, radius, to, channels, scratch, rows);                             \
-      else if (slope)                                                                                             \
-        gather_tile<Real, true>(p, t, image, radius, to, channels, scratch, rows);                                \
-      else                                                                                                        \
-        gather_tile<Real, false>(p, t, image, radius, to, channels, scratch, rows);                               \
-    }                                                                                                             \
+#define DEPTHBOKEH_GATHER_BAND(Real)                                                                    \
+  DEPTHBOKEH_CLONES void gather_band(const Problem<Real>& p, const Real* image, const Real* radius,     \
+                                     const Targets<Real>& to, int channels, int y0, void* scratch,      \
+                                     const RowEnds<Real>& rows) {                                       \
+    const bool slope = to.slope || to.slope_sum;                                                        \
+    for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                      \
+      const Tile t = make_tile(p, y0, x0);                                                              \
+      const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows()); \
+      const int left = std::max(0, t.lo), right = std::min(p.width, t.hi + 1);                          \
+      const bool wide = needs_double(p, image, channels, left, right, top, bottom);                     \
+      if (wide && slope)                                                                                \
+        gather_tile<double, true>(p, t, image, radius, to, channels, scratch, rows);                    \
+      else if (wide)                                                                                    \
+        gather_tile<double, false>(p, t, image, radius, to, channels, scratch, rows);                   \
+      else if (slope)                                                                                   \
+        gather_tile<Real, true>(p, t, image, radius, to, channels, scratch, rows);                      \
+      else                                                                                              \
+        gather_tile<Real, false>(p, t, image, radius, to, channels, scratch, rows);                     \
+    }                                                                                                   \
   }
 DEPTHBOKEH_GATHER_BAND(float)
 DEPTHBOKEH_GATHER_BAND(double)
@@ -237,13 +238,12 @@ void gather_blur(const Problem<Real>& p, bool slope) {
 
 template <typename Real>
 void gather_blur_backward(const Problem<Real>& p, const Real* weight, Real* radius_out) {
-  if (p.aperture->kind == ApertureKind::kGaussian)
-    return gaussian_blur<Real>(p, {false, false, weight, radius_out});
+  if (p.aperture->kind == ApertureKind::kGaussian) return gaussian_blur<Real>(p, {false, false, weight, radius_out});
   std::memset(radius_out, 0, size_t(p.batch) * p.plane() * sizeof(Real));
   gather(p, Targets<Real>{p.out, nullptr, weight, radius_out});
 }
 
-#define DEPTHBOKEH_INSTANTIATE(Real)                      \
+#define DEPTHBOKEH_INSTANTIATE(Real)                     \
   template void gather_blur(const Problem<Real>&, bool); \
   template void gather_blur_backward(const Problem<Real>&, const Real*, Real*);
 DEPTHBOKEH_INSTANTIATE(float)

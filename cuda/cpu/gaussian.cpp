@@ -152,16 +152,14 @@ DEPTHBOKEH_INLINE void along_y(const Problem<Real>& p, const GaussianTargets<Rea
   }
 }
 
-#define DEPTHBOKEH_PASSES(Real)                                                                                   \
-  DEPTHBOKEH_CLONES void rows_along_x(const Problem<Real>& p, const GaussianTargets<Real>& to,                    \
-                                      const Level<Real>& level, int64_t begin, int64_t end, Real* passed) {       \
-    for (; begin < end; ++begin)                                                                                  \
-      along_x(p, to, level, begin / p.height, static_cast<int>(begin % p.height), passed);                        \
-  }                                                                                                               \
-  DEPTHBOKEH_CLONES void rows_along_y(const Problem<Real>& p, const GaussianTargets<Real>& to,                    \
-                                      const Level<Real>& level, int64_t begin, int64_t end, const Real* passed) { \
-    for (; begin < end; ++begin)                                                                                  \
-      along_y(p, to, level, begin / p.height, static_cast<int>(begin % p.height), passed);                        \
+#define DEPTHBOKEH_PASSES(Real)                                                                                       \
+  DEPTHBOKEH_CLONES void rows_along_x(const Problem<Real>& p, const GaussianTargets<Real>& to,                        \
+                                      const Level<Real>& level, int64_t begin, int64_t end, Real* passed) {           \
+    for (; begin < end; ++begin) along_x(p, to, level, begin / p.height, static_cast<int>(begin % p.height), passed); \
+  }                                                                                                                   \
+  DEPTHBOKEH_CLONES void rows_along_y(const Problem<Real>& p, const GaussianTargets<Real>& to,                        \
+                                      const Level<Real>& level, int64_t begin, int64_t end, const Real* passed) {     \
+    for (; begin < end; ++begin) along_y(p, to, level, begin / p.height, static_cast<int>(begin % p.height), passed); \
   }
 DEPTHBOKEH_PASSES(float)
 DEPTHBOKEH_PASSES(double)

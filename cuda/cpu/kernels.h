@@ -16,7 +16,8 @@ void scatter_blur(const Problem<Real>& p, bool slope);
 template <typename Real>
 void gather_blur(const Problem<Real>& p, bool slope);
 
-// Both of the latter at once, the second summed over channels with `weight` (B, C, H, W) into `radius_out` (B, 1, H, W).
+// Both of the latter at once, the second summed over channels with `weight` (B, C, H, W) into `radius_out` (B, 1, H,
+// W).
 template <typename Real>
 void gather_blur_backward(const Problem<Real>& p, const Real* weight, Real* radius_out);
 

@@ -21,8 +21,8 @@
 
 namespace depthbokeh {
 
-constexpr int kLanes = 64;     // pixels of a row that are worked on together, also the width of a tile
-constexpr int kChannels = 4;   // channels that are worked on together, interleaved
+constexpr int kLanes = 64;    // pixels of a row that are worked on together, also the width of a tile
+constexpr int kChannels = 4;  // channels that are worked on together, interleaved
 
 template <typename T>
 class Buffer {  // uninitialised, aligned to cache lines
@@ -84,8 +84,8 @@ DEPTHBOKEH_INLINE void upright_rows(const Real* __restrict radius, Real height, 
   const Real widest = hi - lo + 1;
   for (int dy = first; dy <= last; ++dy) {
     const size_t row = size_t(dy - first) * kLanes;
-    Real *__restrict part = ends.right_part + row, *__restrict slope = ends.right_slope + row;
-    int32_t *__restrict right = ends.right_at + row, *__restrict left = ends.left_at + row;
+    Real* __restrict part = ends.right_part + row, * __restrict slope = ends.right_slope + row;
+    int32_t* __restrict right = ends.right_at + row, * __restrict left = ends.left_at + row;
     const Real edge = dy + Real(0.5);
     for (int i = 0; i < kLanes; ++i) {
       Real w = 1 - edge * inverse[i];
@@ -135,9 +135,9 @@ DEPTHBOKEH_INLINE void sheared_rows(const Real* __restrict radius, const Ellipse
   ends.first = first;
   for (int dy = first; dy <= last; ++dy) {
     const size_t row = size_t(dy - first) * kLanes;
-    Real *__restrict left_part = ends.left_part + row, *__restrict right_part = ends.right_part + row;
-    Real *__restrict left_slope = ends.left_slope + row, *__restrict right_slope = ends.right_slope + row;
-    int32_t *__restrict left_at = ends.left_at + row, *__restrict right_at = ends.right_at + row;
+    Real* __restrict left_part = ends.left_part + row, * __restrict right_part = ends.right_part + row;
+    Real* __restrict left_slope = ends.left_slope + row, * __restrict right_slope = ends.right_slope + row;
+    int32_t* __restrict left_at = ends.left_at + row, * __restrict right_at = ends.right_at + row;
     // The middle row is twice its upper half; the others are what lies above their lower edge less that above their
     // upper one.
     const Real upper = std::abs(dy) + Real(0.5), lower = dy ? upper - 1 : 0, centre = shear * dy, twice = dy ? 1 : 2;
@@ -201,9 +201,9 @@ DEPTHBOKEH_INLINE void table_rows(const Real* __restrict radius, const Aperture<
     }
     if (dy >= first) {
       const size_t row = size_t(dy - first) * kLanes;
-      Real *__restrict left_part = ends.left_part + row, *__restrict right_part = ends.right_part + row;
-      Real *__restrict left_slope = ends.left_slope + row, *__restrict right_slope = ends.right_slope + row;
-      int32_t *__restrict left_at = ends.left_at + row, *__restrict right_at = ends.right_at + row;
+      Real* __restrict left_part = ends.left_part + row, * __restrict right_part = ends.right_part + row;
+      Real* __restrict left_slope = ends.left_slope + row, * __restrict right_slope = ends.right_slope + row;
+      int32_t* __restrict left_at = ends.left_at + row, * __restrict right_at = ends.right_at + row;
       const Real centre = a.shear * dy;
       for (int i = 0; i < kLanes; ++i) {
         const Real shift = centre + offset * radius[i];

@@ -29,7 +29,8 @@ struct ScatterTile {
     const Pair whole = pair(v, 1, 0), split = pair(v, 0, 1), moved = kSlope ? pair(dv, 0, 1) : Pair{};
     const ptrdiff_t pitch = t.pitch();
     Pair* row = home + first * pitch;
-    for (ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane; first <= last; ++first, k += kLanes, row += pitch) {
+    for (ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane; first <= last;
+         ++first, k += kLanes, row += pitch) {
       Pair right = whole + split * Acc(rows.right_part[k]), left = whole + split * Acc(rows.left_part[k]);
       if (kSlope) {
         right += moved * Acc(rows.right_slope[k]);
@@ -181,22 +182,22 @@ DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const
   tile.resolve(out, channels);
 }
 
-#define DEPTHBOKEH_SCATTER_BAND(Real)                                                                             \
-  DEPTHBOKEH_CLONES void scatter_band(const Problem<Real>& p, bool slope, const Real* image, const Real* radius,  \
+#define DEPTHBOKEH_SCATTER_BAND(Real)                                                                              \
+  DEPTHBOKEH_CLONES void scatter_band(const Problem<Real>& p, bool slope, const Real* image, const Real* radius,   \
                                       Real* out, int channels, int y0, void* scratch, const RowEnds<Real>& rows) { \
-    for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                                \
-      const Tile t = make_tile(p, y0, x0);                                                                        \
-      const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows());           \
-      const bool wide = needs_double(p, image, channels, t.x0, t.x1, top, bottom);                                \
-      if (wide && slope)                                                                                          \
-        scatter_tile<double, true>(p, t, image, radius, out, channels, scratch, rows);                            \
-      else if (wide)                                                                                              \
-        scatter_tile<double, false>(p, t, image, radius, out, channels, scratch, rows);                           \
-      else if (slope)                                                                                             \
-        scatter_tile<Real, true>(p, t, image, radius, out, channels, scratch, rows);                              \
-      else                                                                                                        \
-        scatter_tile<Real, false>(p, t, image, radius, out, channels, scratch, rows);                             \
-    }                                                                                                             \
+    for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                                 \
+      const Tile t = make_tile(p, y0, x0);                                                                         \
+      const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows());            \
+      const bool wide = needs_double(p, image, channels, t.x0, t.x1, top, bottom);                                 \
+      if (wide && slope)                                                                                           \
+        scatter_tile<double, true>(p, t, image, radius, out, channels, scratch, rows);                             \
+      else if (wide)                                                                                               \
+        scatter_tile<double, false>(p, t, image, radius, out, channels, scratch, rows);                            \
+      else if (slope)                                                                                              \
+        scatter_tile<Real, true>(p, t, image, radius, out, channels, scratch, rows);                               \
+      else                                                                                                         \
+        scatter_tile<Real, false>(p, t, image, radius, out, channels, scratch, rows);                              \
+    }                                                                                                              \
   }
 DEPTHBOKEH_SCATTER_BAND(float)
 DEPTHBOKEH_SCATTER_BAND(double)

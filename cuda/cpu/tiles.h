@@ -43,7 +43,9 @@ struct Problem {
   size_t plane() const { return size_t(height) * width; }
   int rows_of(Real r) const { return static_cast<int>(std::min(aperture->reach * r + Real(0.5), Real(height))); }
   int max_rows() const { return rows_of(largest); }
-  int max_columns() const { return static_cast<int>(std::min(aperture->extent * largest + Real(0.5), Real(width))) + 1; }
+  int max_columns() const {
+    return static_cast<int>(std::min(aperture->extent * largest + Real(0.5), Real(width))) + 1;
+  }
   bool sharp(Real r) const { return r * aperture->extent <= Real(0.5); }
   // Rows of a tile. Depends on the image alone, so that results do not change with the number of threads.
   int band() const { return std::min(128, std::max(16, height / 8)); }
@@ -59,7 +61,11 @@ struct Tile {
 template <typename Real>
 Tile make_tile(const Problem<Real>& p, int y0, int x0) {
   const int reach = p.max_columns();
-  return {y0, std::min(p.height, y0 + p.band()), x0, std::min(p.width, x0 + kLanes), std::max(-1, x0 - reach),
+  return {y0,
+          std::min(p.height, y0 + p.band()),
+          x0,
+          std::min(p.width, x0 + kLanes),
+          std::max(-1, x0 - reach),
           std::min(p.width, x0 + kLanes + reach)};
 }
 

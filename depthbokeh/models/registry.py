@@ -133,9 +133,7 @@ def refuse_weights(name: str, pretrained: Pretrained) -> None:
         )
 
 
-def _register(
-    models: dict[str, Callable[..., nn.Module]], kind: str, name: str
-) -> Callable[[_Factory], _Factory]:
+def _register(models: dict[str, Callable[..., nn.Module]], kind: str, name: str) -> Callable[[_Factory], _Factory]:
     if name in models:
         raise ValueError(f"name is {name!r}, which is a {kind} model already: expected a new name")
 

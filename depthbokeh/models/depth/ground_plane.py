@@ -78,9 +78,7 @@ class GroundPlane(nn.Module):
         if mask is None:
             return plane.clone()
         if mask.shape != (batch, 1, height, width):
-            raise ValueError(
-                f"mask has shape {tuple(mask.shape)}: expected {(batch, 1, height, width)}, as the photo"
-            )
+            raise ValueError(f"mask has shape {tuple(mask.shape)}: expected {(batch, 1, height, width)}, as the photo")
         mask = mask.to(plane)
         strongest = mask.detach().amax(3)  # (B, 1, H)
         occupied = strongest > strongest.amax(2, keepdim=True) / 2

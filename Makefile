@@ -1,0 +1,49 @@
+# Every target works alone on a fresh machine: it makes its own environment first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/cpu/*.cpp cuda/cpu/*.h)
+DATA ?=
+
+.PHONY: demo test bench lint format docs clean
+
+demo: $(VENV)/installed
+	$(BIN)/depthbokeh demo --output depthbokeh-demo.png --overwrite
+
+test: $(VENV)/installed
+	$(BIN)/pytest
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/report.py --out benchmarks/results
+	$(BIN)/pytest benchmarks/bench_blur.py --benchmark-only --benchmark-json=benchmarks/results/bench_blur.json
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE) benchmarks/*.cpp
+	$(BIN)/mypy
+	$(BIN)/torch-abi-audit --check both depthbokeh/_C.abi3.so
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE) benchmarks/*.cpp
+
+docs: $(VENV)/installed-docs
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site *.egg-info depthbokeh/_C*.so
+
+# torch first: a build in isolation, or a bare `torch`, would fetch another one and compile against that.
+$(VENV)/installed: pyproject.toml setup.py $(NATIVE)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[docs]"
+	touch $@

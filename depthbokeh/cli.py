@@ -1,0 +1,183 @@
+"""The command ``depthbokeh``: render, demo, info."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+
+app = typer.Typer(
+    name="depthbokeh",
+    help="Shallow depth of field for photos.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Runs the command; what a user did wrong is said in one line, without a traceback."""
+    from .photo import PhotoError
+
+    try:
+        app()
+    except (PhotoError, ValueError) as error:
+        typer.secho(f"depthbokeh: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def render(
+    photo: Annotated[Path, typer.Argument(help="JPEG, PNG, TIFF or WebP; with --batch a folder of them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write; with --batch a folder.")],
+    disparity: Annotated[
+        Path | None,
+        typer.Option(help="Disparity map, bright is near: PNG, TIFF (8 or 16 bit), npy; with --batch a folder."),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Mask of the subject, white is the subject; with --batch a folder.")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Box round the subject, in pixels of the photo.")
+    ] = None,
+    focus: Annotated[
+        str,
+        typer.Option(
+            metavar="X,Y|auto|VALUE", help="What is in focus: a point in pixels of the photo, or a disparity."
+        ),
+    ] = "auto",
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            help="Blur radius in pixels of the result for a disparity of 1. Default: 1/40 of the longer side."
+        ),
+    ] = None,
+    f_number: Annotated[float | None, typer.Option(help="Blur as a lens of this f-number would.")] = None,
+    focal_length: Annotated[
+        float | None, typer.Option(help="Its focal length in mm. Default: the photo's EXIF, or 50.")
+    ] = None,
+    sensor_width: Annotated[
+        float | None, typer.Option(help="Longer side of the sensor in mm. Default: the photo's EXIF, or 36.")
+    ] = None,
+    focus_distance: Annotated[
+        float | None, typer.Option(help="Distance of what is in focus, in metres. Default: the photo's EXIF, or 2.")
+    ] = None,
+    aperture: Annotated[
+        str,
+        typer.Option(
+            help="disk, gaussian, polygon:BLADES[:ROTATION[:ROUNDNESS]], ring:INNER, cat_eye:STRENGTH[:ROTATION], "
+            "ellipse:RATIO[:ROTATION]."
+        ),
+    ] = "disk",
+    highlights: Annotated[
+        float, typer.Option(min=1.0, help="How many times brighter clipped lights are made before the blur.")
+    ] = 4.0,
+    max_size: Annotated[
+        int | None, typer.Option(min=1, help="Reduce the photo to this many pixels on its longer side first.")
+    ] = None,
+    save_maps: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write mask, disparity and defocus there.")
+    ] = None,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Render all photos of a folder; those already rendered are skipped.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    """Gives a photo the depth of field of a fast lens.
+
+    Without --disparity and --mask the subject is cut out by colour (around the centre, or within --subject) and
+    stands on level ground.
+    """
+    from . import jobs
+
+    settings = jobs.Settings(
+        focus=jobs.parse_focus(focus),
+        subject=jobs.parse_box(subject),
+        strength=strength,
+        lens=jobs.parse_lens(f_number, focal_length, sensor_width, focus_distance),
+        aperture=aperture,
+        highlights=highlights,
+        max_size=max_size,
+        save_maps=save_maps,
+        overwrite=overwrite,
+    )
+    if batch:
+        failed = jobs.render_folder(photo, output, disparity, mask, settings)
+        raise typer.Exit(1 if failed else 0)
+    jobs.render_file(photo, output, disparity, mask, settings)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("depthbokeh-demo.png"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Renders a sample photo in several ways, without weights and network, and writes one sheet of all."""
+    from .demo import write_sheet
+
+    write_sheet(output, overwrite=overwrite)
+    typer.echo(f"{output}")
+
+
+@app.command()
+def info() -> None:
+    """Says which kernels run, with versions, and what is missing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for key, value in describe().items():
+        table.add_row(key, str(value))
+    Console().print(table)
+
+
+def describe() -> dict[str, Any]:
+    """What ``depthbokeh info`` prints."""
+    import platform
+    import shutil
+
+    import torch
+
+    from . import _native, ops
+
+    ops.load_operators()
+    native = _native.load()
+    compiler = next((path for path in map(shutil.which, ("c++", "g++", "clang++")) if path), None)
+    return {
+        "depthbokeh": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "CPU kernels": f"native C++ ({native.origin})" if native.loaded else f"reference, slower: {native.origin}",
+        "library": native.path or "none",
+        "build": ops.build_info() if native.loaded else "none",
+        "CPU threads": torch.get_num_threads(),
+        "CPU capability": torch.backends.cpu.get_cpu_capability(),
+        "CUDA kernels": "not part of this version; CUDA tensors run the reference",
+        "CUDA device": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "compiler": compiler or "none (needed where there is no prebuilt library)",
+    }
+
+
+if __name__ == "__main__":
+    main()

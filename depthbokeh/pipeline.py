@@ -1,0 +1,77 @@
+"""From a photo alone to its bokeh: mask model, depth model and renderer in one module."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from .layers import Focus, fuse_defocus
+from .models import create_depth_model, create_mask_model
+from .render import BokehRenderer, render_defocus
+
+
+class Rendering(NamedTuple):
+    """A rendered picture and what it was made from; all ``(B, C, H, W)``."""
+
+    bokeh: Tensor
+    defocus: Tensor
+    disparity: Tensor | None
+    mask: Tensor | None
+
+
+class BokehPipeline(nn.Module):
+    """Finds subject and depth where they are not given, and renders.
+
+    Args:
+        renderer: The renderer, by default ``BokehRenderer()``.
+        mask_model: Name for :func:`depthbokeh.models.create_mask_model`, or a module photo → mask.
+        depth_model: Name for :func:`depthbokeh.models.create_depth_model`, or a module photo, mask → disparity.
+
+    Example:
+        >>> import torch
+        >>> pipeline = BokehPipeline()
+        >>> photo, disparity = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+        >>> pipeline(photo, disparity, strength=2.0).bokeh.shape
+        torch.Size([1, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        renderer: BokehRenderer | None = None,
+        mask_model: str | nn.Module = "grabcut",
+        depth_model: str | nn.Module = "ground_plane",
+    ) -> None:
+        super().__init__()
+        self.renderer = renderer if renderer is not None else BokehRenderer()
+        self.mask_model = create_mask_model(mask_model) if isinstance(mask_model, str) else mask_model
+        self.depth_model = create_depth_model(depth_model) if isinstance(depth_model, str) else depth_model
+
+    def forward(
+        self,
+        photo: Tensor,
+        disparity: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        strength: float | Tensor,
+        focus: Focus = None,
+        box: Tensor | tuple[float, float, float, float] | None = None,
+    ) -> Rendering:
+        """Renders a photo.
+
+        Args:
+            photo: ``(B, 3, H, W)``, sRGB, 0..1.
+            disparity: ``(B, 1, H, W)``, larger is nearer.
+            mask: ``(B, 1, H, W)``, 0..1. With neither disparity nor mask the models supply both; with one of them
+                it is used alone.
+            strength: Blur radius in pixels for every unit of disparity away from the focus.
+            focus: See :func:`depthbokeh.find_focus`.
+            box: The subject's ``(x, y, width, height)`` in pixels, for the mask model.
+        """
+        if disparity is None and mask is None:
+            mask = self.mask_model(photo, box) if box is not None else self.mask_model(photo)
+            disparity = self.depth_model(photo, mask)
+        defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, image=photo)
+        renderer = self.renderer
+        bokeh = render_defocus(photo, defocus, renderer.aperture, gamma=renderer.gamma, highlights=renderer.highlights)
+        return Rendering(bokeh, defocus, disparity, mask)
