@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "disk.h"
+
 namespace depthbokeh {
 
 enum class ApertureKind : int64_t { kEllipses = 0, kTable = 1, kGaussian = 2 };
@@ -27,6 +29,13 @@ struct EdgeCell {
   Real area[2], edge[2], bend[2], unused[2];  // left and right
 };
 
+// The upper right quarter of a shape that is its own mirror image both ways: what a cell and all above it enclose is,
+// at the share t of the cell, rest - t (edge + t bend).
+template <typename Real>
+struct QuarterCell {
+  Real rest, edge, bend, unused;
+};
+
 template <typename Real>
 struct Aperture {
   ApertureKind kind;
@@ -35,9 +44,10 @@ struct Aperture {
   std::vector<Ellipse<Real>> ellipses;
   Real bottom, top, shear, offset;
   std::vector<EdgeCell<Real>> cells;
+  std::vector<QuarterCell<Real>> quarter;
 
-  // Rows are the same above and below the centre and mirrored left to right: a quarter of the work.
-  bool symmetric() const { return kind == ApertureKind::kEllipses && shear == 0; }
+  // Rows are the same above and below the centre and mirrored left to right.
+  bool symmetric() const { return kind == ApertureKind::kEllipses ? shear == 0 : !quarter.empty(); }
 
   // `data`: rows of eight doubles, the last ones unused. Ellipses: (sign, height, width, shear) each.
   // Table: (bottom, top, shear, offset, extent), then one row for every cell.
@@ -56,7 +66,24 @@ struct Aperture {
       reach = std::max(-bottom, top);
       for (const double* p = data + 8; p != data + 8 * rows; p += 8)
         cells.push_back({{Real(p[0]), Real(p[1])}, {Real(p[2]), Real(p[3])}, {Real(p[4]), Real(p[5])}, {}});
+      if (mirrored(data, rows))
+        for (const double* p = data + 8 * (1 + (rows - 1) / 2); p != data + 8 * rows; p += 8)
+          quarter.push_back({Real(kPi / 2 - p[1]), Real(p[3]), Real(p[5]), 0});
     }
+  }
+
+ private:
+  // Whether a table's left edge mirrors the right one, and its lower half the upper one.
+  static bool mirrored(const double* data, int64_t rows) {
+    const int64_t count = rows - 1;
+    const auto same = [](double a, double b) { return std::abs(a - b) < 1e-9; };
+    if (count % 2 || !same(data[0], -data[1]) || data[2] != 0 || data[3] != 0) return false;
+    for (int64_t i = 0; i < count; ++i) {
+      const double *here = data + 8 * (1 + i), *opposite = data + 8 * (count - i);
+      const double upper_edge = opposite[3] + 2 * opposite[5];  // where the opposite cell ends
+      if (!same(here[2], -here[3]) || !same(here[4], -here[5]) || !same(here[3], upper_edge)) return false;
+    }
+    return true;
   }
 };
 

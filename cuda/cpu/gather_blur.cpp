@@ -110,7 +110,7 @@ struct GatherTile {
     const int first = std::max(-most, -y), last = std::min(most, p.height - 1 - y);
     const int lo = t.lo - t.x0, hi = t.hi - t.x0;
     if (a.symmetric())
-      upright_rows<kSlope>(radius, ellipse->height, ellipse->width, 0, std::max(-first, last), lo, hi, rows);
+      symmetric_rows<kSlope>(radius, a, ellipse, 0, std::max(-first, last), lo, hi, rows);
     else if (ellipse)
       sheared_rows<kSlope>(radius, *ellipse, first, last, lo, hi, rows);
     else

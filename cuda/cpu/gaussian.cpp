@@ -64,16 +64,30 @@ template <typename Real>
 struct Level {
   Real number;
   std::vector<Real> taps;
+  int reach() const { return static_cast<int>(taps.size()) - 1; }
 };
 
-// Where the widths of a row lie among the levels, and how fast they move there with the radius.
+// What the levels share.
 template <typename Real>
-DEPTHBOKEH_INLINE void place_row(const Real* radius, int width, Real* position, Real* rate) {
-  const Real least = Real(2 * kSigma0), step = Real(std::log(kRatio));
+struct Work {
+  Real* position;   // (B, H, W): where a pixel's width lies among the levels
+  Real* passed;     // (B, C, H, pitch): a level after its pass along x
+  uint8_t* active;  // (B, H): whether the level has any weight in a row
+  ptrdiff_t pitch;
+};
+
+// Weights of a level along a row, or their derivative to the radius; false if all are zero.
+template <typename Real>
+DEPTHBOKEH_INLINE bool weigh_row(const Real* position, const Real* radius, int width, Real level, bool slope,
+                                 Real* weight) {
+  const Real step = Real(std::log(kRatio));
+  int any = 0;
   for (int x = 0; x < width; ++x) {
-    position[x] = radius[x] > least ? std::log(radius[x] / least) / step : 0;
-    rate[x] = radius[x] > least ? 1 / (radius[x] * step) : 0;
+    const Real rate = slope ? (position[x] > 0 ? 1 / (radius[x] * step) : 0) : 1;
+    weight[x] = level_weight(position[x], level, slope) * rate;
   }
+  for (int x = 0; x < width; ++x) any |= weight[x] != 0;
+  return any != 0;
 }
 
 // One row along x; `padded` has taps.size() - 1 zeros on either side of the row and a block more after it.
@@ -108,58 +122,64 @@ DEPTHBOKEH_INLINE void convolve_column(const Real* plane, const std::vector<Real
 }
 
 template <typename Real>
-int pitch_of(const Problem<Real>& p) {
-  return (p.width + Block<Real>::kSize - 1) / Block<Real>::kSize * Block<Real>::kSize;
-}
-
-template <typename Real>
 DEPTHBOKEH_INLINE void along_x(const Problem<Real>& p, const GaussianTargets<Real>& to, const Level<Real>& level,
-                               int64_t plane, int y, Real* passed) {
-  const int reach = static_cast<int>(level.taps.size()) - 1, width = p.width;
-  const size_t row = size_t(y) * width;
-  const Real* image = p.image + plane * p.plane() + row;
-  std::vector<Real> padded(width + 2 * reach + Block<Real>::kSize);
-  std::copy(image, image + width, padded.begin() + reach);
-  if (to.weigh_first) {
-    std::vector<Real> position(width), rate(width);
-    place_row(p.radius + plane / p.channels * p.plane() + row, width, position.data(), rate.data());
-    for (int x = 0; x < width; ++x)
-      padded[reach + x] *= level_weight(position[x], level.number, to.slope) * (to.slope ? rate[x] : 1);
+                               int64_t row, const Work<Real>& work) {
+  const int width = p.width, reach = level.reach();
+  const int64_t image = row / p.height, y = row % p.height;
+  std::vector<Real> weight(width, Real(1)), padded(width + 2 * reach + Block<Real>::kSize);
+  if (to.weigh_first)
+    work.active[row] =
+        weigh_row(work.position + row * width, p.radius + row * width, width, level.number, to.slope, weight.data());
+  for (int64_t plane = image * p.channels; plane < (image + 1) * p.channels; ++plane) {
+    Real* passed = work.passed + (plane * p.height + y) * work.pitch;
+    if (to.weigh_first && !work.active[row]) {
+      std::fill(passed, passed + width, Real(0));
+      continue;
+    }
+    const Real* from = p.image + plane * p.plane() + y * width;
+    for (int x = 0; x < width; ++x) padded[reach + x] = from[x] * weight[x];
+    convolve_row(padded.data(), level.taps, width, passed);
   }
-  convolve_row(padded.data(), level.taps, width, passed + (plane * p.height + y) * pitch_of(p));
 }
 
 template <typename Real>
 DEPTHBOKEH_INLINE void along_y(const Problem<Real>& p, const GaussianTargets<Real>& to, const Level<Real>& level,
-                               int64_t image, int y, const Real* passed) {
-  const int width = p.width;
-  const size_t row = size_t(y) * width;
-  const ptrdiff_t pitch = pitch_of(p);
-  std::vector<Real> sum(pitch), position(width), rate(width);
-  place_row(p.radius + image * p.plane() + row, width, position.data(), rate.data());
+                               int64_t row, const Work<Real>& work) {
+  const int width = p.width, reach = level.reach();
+  const int64_t image = row / p.height, y = row % p.height;
+  const Real *position = work.position + row * width, *radius = p.radius + row * width;
+  std::vector<Real> sum(work.pitch), weight(width, Real(1)), slope(to.slope_sum ? width : 0);
+  bool active = false;
+  if (to.weigh_first)
+    for (int64_t from = std::max<int64_t>(y - reach, 0); from <= std::min<int64_t>(y + reach, p.height - 1); ++from)
+      active = active || work.active[image * p.height + from];
+  else
+    active = weigh_row(position, radius, width, level.number, to.slope, weight.data());
+  if (to.slope_sum) active = weigh_row(position, radius, width, level.number, true, slope.data()) || active;
+  if (!active) return;
   for (int64_t plane = image * p.channels; plane < (image + 1) * p.channels; ++plane) {
-    convolve_column(passed + plane * p.height * pitch, level.taps, y, p.height, pitch, sum.data());
-    Real* out = p.out + plane * p.plane() + row;
-    if (to.weigh_first)
-      for (int x = 0; x < width; ++x) out[x] += sum[x];
-    else
-      for (int x = 0; x < width; ++x)
-        out[x] += sum[x] * level_weight(position[x], level.number, to.slope) * (to.slope ? rate[x] : 1);
-    if (to.slope_sum)
-      for (int x = 0; x < width; ++x)
-        to.slope_sum[image * p.plane() + row + x] +=
-            sum[x] * level_weight(position[x], level.number, true) * rate[x] * to.weight[plane * p.plane() + row + x];
+    convolve_column(work.passed + plane * p.height * work.pitch, level.taps, static_cast<int>(y), p.height, work.pitch,
+                    sum.data());
+    Real* out = p.out + plane * p.plane() + y * width;
+    for (int x = 0; x < width; ++x) out[x] += sum[x] * weight[x];
+    if (to.slope_sum) {
+      const Real* other = to.weight + plane * p.plane() + y * width;
+      Real* slope_sum = to.slope_sum + row * width;
+      for (int x = 0; x < width; ++x) slope_sum[x] += sum[x] * slope[x] * other[x];
+    }
   }
 }
 
-#define DEPTHBOKEH_PASSES(Real)                                                                                       \
-  DEPTHBOKEH_CLONES void rows_along_x(const Problem<Real>& p, const GaussianTargets<Real>& to,                        \
-                                      const Level<Real>& level, int64_t begin, int64_t end, Real* passed) {           \
-    for (; begin < end; ++begin) along_x(p, to, level, begin / p.height, static_cast<int>(begin % p.height), passed); \
-  }                                                                                                                   \
-  DEPTHBOKEH_CLONES void rows_along_y(const Problem<Real>& p, const GaussianTargets<Real>& to,                        \
-                                      const Level<Real>& level, int64_t begin, int64_t end, const Real* passed) {     \
-    for (; begin < end; ++begin) along_y(p, to, level, begin / p.height, static_cast<int>(begin % p.height), passed); \
+#define DEPTHBOKEH_PASSES(Real)                                                                          \
+  DEPTHBOKEH_CLONES void pass_along_x(const Problem<Real>& p, const GaussianTargets<Real>& to,           \
+                                      const Level<Real>& level, int64_t begin, int64_t end,              \
+                                      const Work<Real>& work) {                                          \
+    for (; begin < end; ++begin) along_x(p, to, level, begin, work);                                     \
+  }                                                                                                      \
+  DEPTHBOKEH_CLONES void pass_along_y(const Problem<Real>& p, const GaussianTargets<Real>& to,           \
+                                      const Level<Real>& level, int64_t begin, int64_t end,              \
+                                      const Work<Real>& work) {                                          \
+    for (; begin < end; ++begin) along_y(p, to, level, begin, work);                                     \
   }
 DEPTHBOKEH_PASSES(float)
 DEPTHBOKEH_PASSES(double)
@@ -169,13 +189,21 @@ DEPTHBOKEH_PASSES(double)
 
 template <typename Real>
 void gaussian_blur(const Problem<Real>& p, const GaussianTargets<Real>& to) {
-  const size_t count = size_t(p.batch * p.channels) * p.plane();
-  std::fill(p.out, p.out + count, Real(0));
-  if (to.slope_sum) std::fill(to.slope_sum, to.slope_sum + size_t(p.batch) * p.plane(), Real(0));
-  if (!count) return;
-  const size_t scratch = size_t(p.batch * p.channels * p.height) * pitch_of(p);
-  Buffer<Real> passed(scratch);
-  std::fill(passed.get(), passed.get() + scratch, Real(0));
+  const int64_t rows = p.batch * p.height, pixels = rows * p.width;
+  std::fill(p.out, p.out + pixels * p.channels, Real(0));
+  if (to.slope_sum) std::fill(to.slope_sum, to.slope_sum + pixels, Real(0));
+  if (!pixels || !p.channels) return;
+  const ptrdiff_t pitch = (p.width + Block<Real>::kSize - 1) / Block<Real>::kSize * Block<Real>::kSize;
+  const size_t passed_size = size_t(rows * p.channels) * pitch;
+  Buffer<Real> position(pixels), passed(passed_size);
+  std::vector<uint8_t> active(rows);
+  std::fill(passed.get(), passed.get() + passed_size, Real(0));
+  const Work<Real> work{position.get(), passed.get(), active.data(), pitch};
+  const Real least = Real(2 * kSigma0), step = Real(std::log(kRatio));
+  torch::stable::parallel_for(0, pixels, 1 << 12, [&](int64_t begin, int64_t end) {
+    for (; begin < end; ++begin)
+      work.position[begin] = p.radius[begin] > least ? std::log(p.radius[begin] / least) / step : 0;
+  });
   const double widest = std::max(1.0, double(p.largest) / (2 * kSigma0));
   const int last = static_cast<int>(std::floor(std::log(widest) / std::log(kRatio))) + 2;
   for (int number = -1; number <= last; ++number) {
@@ -184,12 +212,10 @@ void gaussian_blur(const Problem<Real>& p, const GaussianTargets<Real>& to) {
       const auto taps = sample_gaussian(kSigma0 * std::pow(kRatio, number), std::max(p.height, p.width));
       level.taps.assign(taps.begin(), taps.end());
     }
-    torch::stable::parallel_for(0, p.batch * p.channels * p.height, 8, [&](int64_t begin, int64_t end) {
-      rows_along_x(p, to, level, begin, end, passed.get());
-    });
-    torch::stable::parallel_for(0, p.batch * p.height, 8, [&](int64_t begin, int64_t end) {
-      rows_along_y(p, to, level, begin, end, passed.get());
-    });
+    torch::stable::parallel_for(
+        0, rows, 8, [&](int64_t begin, int64_t end) { pass_along_x(p, to, level, begin, end, work); });
+    torch::stable::parallel_for(
+        0, rows, 8, [&](int64_t begin, int64_t end) { pass_along_y(p, to, level, begin, end, work); });
   }
 }
 

@@ -64,46 +64,85 @@ class RowBuffer {
   int rows_;
 };
 
-// Rows first..last (0 <= first) of an upright ellipse; those above the centre are the same. Lane i keeps its ends
-// within columns lo..hi relative to lane 0. Left ends mirror the right ones: left_part = 1 - right_part.
-template <bool kSlope, typename Real>
-DEPTHBOKEH_INLINE void upright_rows(const Real* __restrict radius, Real height, Real width, int first, int last, int lo,
-                                    int hi, RowEnds<Real>& ends) {
-  alignas(64) Real r[kLanes], inverse[kLanes], area[kLanes], cap_before[kLanes], angle_before[kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    r[i] = radius[i] * height;
-    inverse[i] = 1 / r[i];
-    area[i] = r[i] * r[i] * width;
-    Real w = 1 - (first - Real(0.5)) * inverse[i];
-    w = w > 0 ? (w < 1 ? w : 1) : 0;
-    const Real root = std::sqrt(w);
-    cap_before[i] = disk_cap(w, root);
-    angle_before[i] = kSlope ? disk_angle(w, root) : 0;
-  }
-  ends.first = first;
-  const Real widest = hi - lo + 1;
-  for (int dy = first; dy <= last; ++dy) {
-    const size_t row = size_t(dy - first) * kLanes;
-    Real* __restrict part = ends.right_part + row, * __restrict slope = ends.right_slope + row;
-    int32_t* __restrict right = ends.right_at + row, * __restrict left = ends.left_at + row;
-    const Real edge = dy + Real(0.5);
+// A quarter of the unit disk: `rest` is what it encloses above height y, `angle` is 2 rest + y times its edge at y.
+template <typename Real>
+struct DiskQuarter {
+  template <bool kSlope>
+  DEPTHBOKEH_INLINE void evaluate(Real edge, const Real* __restrict inverse, Real* __restrict rest,
+                                  Real* __restrict angle) const {
     for (int i = 0; i < kLanes; ++i) {
       Real w = 1 - edge * inverse[i];
       w = w > 0 ? w : 0;
       const Real root = std::sqrt(w);
-      const Real cap = disk_cap(w, root);
-      // The middle row straddles the centre: its lower half mirrors the upper one.
-      Real half = area[i] * ((dy ? cap_before[i] : Real(kPi / 2) - cap) - cap) + Real(0.5);
+      rest[i] = disk_cap(w, root);
+      if (kSlope) angle[i] = disk_angle(w, root);
+    }
+  }
+};
+
+// The same of a tabulated shape.
+template <typename Real>
+struct TableQuarter {
+  const QuarterCell<Real>* cells;
+  int count;
+  Real top;
+
+  template <bool kSlope>
+  DEPTHBOKEH_INLINE void evaluate(Real edge, const Real* __restrict inverse, Real* __restrict rest,
+                                  Real* __restrict angle) const {
+    alignas(64) Real share[kLanes], height[kLanes];
+    alignas(64) int32_t index[kLanes];
+    const Real per_cell = count / top, last = count - 1;
+    for (int i = 0; i < kLanes; ++i) {
+      const Real y = edge * inverse[i];
+      const Real position = (y < top ? y : top) * per_cell;
+      index[i] = static_cast<int32_t>(position < last ? position : last);
+      share[i] = position - index[i];
+      height[i] = y < top ? y * per_cell : 0;
+    }
+    for (int i = 0; i < kLanes; ++i) {
+      const QuarterCell<Real> c = cells[index[i]];
+      const Real bend = share[i] * c.bend;
+      rest[i] = c.rest - share[i] * (c.edge + bend);
+      if (kSlope) angle[i] = 2 * rest[i] + height[i] * (c.edge + 2 * bend);
+    }
+  }
+};
+
+// Rows first..last (0 <= first) of a shape whose rows are the same above and below the centre, stretched by `height`
+// and `width`. Lane i keeps its ends within columns lo..hi relative to lane 0. Left ends mirror the right ones:
+// left_part = 1 - right_part.
+template <bool kSlope, typename Real, typename Quarter>
+DEPTHBOKEH_INLINE void mirrored_rows(const Quarter& quarter, const Real* __restrict radius, Real height, Real width,
+                                     int first, int last, int lo, int hi, RowEnds<Real>& ends) {
+  alignas(64) Real inverse[kLanes], area[kLanes], rate[kLanes];
+  alignas(64) Real rest[kLanes], angle[kLanes], rest_below[kLanes], angle_below[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    const Real r = radius[i] * height;
+    inverse[i] = 1 / r;
+    area[i] = r * r * width;
+    rate[i] = height * width * r;
+  }
+  ends.first = first;
+  if (first) quarter.template evaluate<kSlope>(first - Real(0.5), inverse, rest_below, angle_below);
+  const Real widest = hi - lo + 1;
+  for (int dy = first; dy <= last; ++dy) {
+    const size_t row = size_t(dy - first) * kLanes;
+    Real *__restrict part = ends.right_part + row, *__restrict slope = ends.right_slope + row;
+    int32_t *__restrict right = ends.right_at + row, *__restrict left = ends.left_at + row;
+    quarter.template evaluate<kSlope>(dy + Real(0.5), inverse, rest, angle);
+    for (int i = 0; i < kLanes; ++i) {
+      // The middle row straddles the centre: its lower half mirrors the upper one, and a quarter's area is pi / 4.
+      Real half = area[i] * ((dy ? rest_below[i] : Real(kPi / 2) - rest[i]) - rest[i]) + Real(0.5);
       half = half < widest ? half : widest;
-      cap_before[i] = cap;
       const int32_t at = static_cast<int32_t>(half);
       part[i] = half - at;
       right[i] = std::min(at, hi - i);
       left[i] = -std::min(at, i - lo);
+      rest_below[i] = rest[i];
       if (kSlope) {
-        const Real angle = disk_angle(w, root);
-        slope[i] = height * width * r[i] * ((dy ? angle_before[i] : Real(kPi) - angle) - angle);
-        angle_before[i] = angle;
+        slope[i] = rate[i] * ((dy ? angle_below[i] : Real(kPi) - angle[i]) - angle[i]);
+        angle_below[i] = angle[i];
       }
     }
   }
@@ -155,6 +194,19 @@ DEPTHBOKEH_INLINE void sheared_rows(const Real* __restrict radius, const Ellipse
         left_slope[i] = -slope;
       }
     }
+  }
+}
+
+// Rows first..last (0 <= first) of an aperture that is symmetric.
+template <bool kSlope, typename Real>
+DEPTHBOKEH_INLINE void symmetric_rows(const Real* __restrict radius, const Aperture<Real>& a,
+                                      const Ellipse<Real>* ellipse, int first, int last, int lo, int hi,
+                                      RowEnds<Real>& ends) {
+  if (ellipse) {
+    mirrored_rows<kSlope>(DiskQuarter<Real>{}, radius, ellipse->height, ellipse->width, first, last, lo, hi, ends);
+  } else {
+    const TableQuarter<Real> quarter{a.quarter.data(), static_cast<int>(a.quarter.size()), a.top};
+    mirrored_rows<kSlope>(quarter, radius, Real(1), Real(1), first, last, lo, hi, ends);
   }
 }
 

@@ -108,7 +108,7 @@ struct ScatterTile {
     const int lo = t.lo - t.x0, hi = t.hi - t.x0;
     if (a.symmetric()) {
       const int nearest = std::max({0, first, -last});
-      upright_rows<kSlope>(radius, ellipse->height, ellipse->width, nearest, std::max(-first, last), lo, hi, rows);
+      symmetric_rows<kSlope>(radius, a, ellipse, nearest, std::max(-first, last), lo, hi, rows);
       for (int i = 0; i < kLanes; ++i)
         if (count[i] >= nearest)
           deposit_mirrored(home + i, i, v[i], dv[i], nearest, std::min(count[i], y - t.y0),
