@@ -50,28 +50,23 @@ def _levels(radius: Tensor, max_radius: float, slope: bool) -> Iterator[tuple[Te
     """Yields the taps of every level and its weight at every pixel, (B, 1, H, W)."""
     least = 2 * SIGMA_0
     position = torch.log(radius.clamp(min=least) / least) / math.log(RATIO)  # in levels
-    below = position.floor()
-    t = position - below
-    if slope:
-        rate = torch.where(radius > least, 1 / (radius.clamp(min=least) * math.log(RATIO)), 0)
-        cubic = [
-            -(3 * t**2 - 6 * t + 2) / 6 * rate,
-            (3 * t**2 - 4 * t - 1) / 2 * rate,
-            -(3 * t**2 - 2 * t - 2) / 2 * rate,
-            (3 * t**2 - 1) / 6 * rate,
-        ]
-    else:
-        cubic = [
-            -t * (t - 1) * (t - 2) / 6,
-            (t + 1) * (t - 1) * (t - 2) / 2,
-            -(t + 1) * t * (t - 2) / 2,
-            (t + 1) * t * (t - 1) / 6,
-        ]
+    rate = torch.where(radius > least, 1 / (radius.clamp(min=least) * math.log(RATIO)), 0) if slope else None
     last = math.floor(math.log(max(max_radius, least) / least) / math.log(RATIO)) + 2
     for level in range(-1, last + 1):
-        weight = sum(torch.where(below + node == level, w, 0) for node, w in zip((-1, 0, 1, 2), cubic, strict=True))
         taps = sample_gaussian(SIGMA_0 * RATIO**level) if level > 0 else torch.ones(1)
-        yield taps, torch.as_tensor(weight)
+        weight = _cubic(position - level, slope)
+        yield taps, weight if rate is None else weight * rate
+
+
+def _cubic(u: Tensor, slope: bool) -> Tensor:
+    """The weight of a level that is u levels away in interpolation through the four nearest, or its derivative."""
+    a = u.abs()
+    if slope:
+        near, far = (3 * a**2 - 4 * a - 1) / 2, -(3 * a**2 - 12 * a + 11) / 6
+    else:
+        near, far = (1 - a**2) * (2 - a) / 2, (1 - a) * (2 - a) * (3 - a) / 6
+    weight = torch.where(a < 1, near, torch.where(a < 2, far, 0))
+    return torch.where(u < 0, -weight, weight) if slope else weight
 
 
 def _convolve(image: Tensor, taps: Tensor) -> Tensor:

@@ -25,10 +25,14 @@ struct Block {
     return v;
   }
   DEPTHBOKEH_INLINE void add(Real tap, const Real* from) {
-    for (int j = 0; j < kVectors; ++j) v[j] += tap * load(from + j * kEach);
+    v[0] += tap * load(from), v[1] += tap * load(from + kEach);
+    v[2] += tap * load(from + 2 * kEach), v[3] += tap * load(from + 3 * kEach);
   }
   DEPTHBOKEH_INLINE void add(Real tap, const Real* from, const Real* other) {
-    for (int j = 0; j < kVectors; ++j) v[j] += tap * (load(from + j * kEach) + load(other + j * kEach));
+    v[0] += tap * (load(from) + load(other));
+    v[1] += tap * (load(from + kEach) + load(other + kEach));
+    v[2] += tap * (load(from + 2 * kEach) + load(other + 2 * kEach));
+    v[3] += tap * (load(from + 3 * kEach) + load(other + 3 * kEach));
   }
   DEPTHBOKEH_INLINE void store(Real* to, int count) const {
     if (count == kSize)
@@ -49,15 +53,19 @@ std::vector<double> sample_gaussian(double sigma, int most) {
   return taps;
 }
 
-// The weight of `level` at a pixel whose own width is `position` levels, or its derivative to the position.
+// The weight of `level` at a pixel whose own width is `position` levels, or its derivative to the position: the
+// cubic through the four nearest levels.
 template <typename Real>
 DEPTHBOKEH_INLINE Real level_weight(Real position, Real level, bool slope) {
-  const Real below = std::floor(position), t = position - below, node = level - below;
-  const Real before = slope ? -(3 * t * t - 6 * t + 2) / 6 : -t * (t - 1) * (t - 2) / 6;
-  const Real here = slope ? (3 * t * t - 4 * t - 1) / 2 : (t + 1) * (t - 1) * (t - 2) / 2;
-  const Real next = slope ? -(3 * t * t - 2 * t - 2) / 2 : -(t + 1) * t * (t - 2) / 2;
-  const Real after = slope ? (3 * t * t - 1) / 6 : (t + 1) * t * (t - 1) / 6;
-  return node == -1 ? before : node == 0 ? here : node == 1 ? next : node == 2 ? after : 0;
+  const Real u = position - level, a = std::abs(u);
+  if (slope) {
+    const Real near = (3 * a * a - 4 * a - 1) / 2, far = -(3 * a * a - 12 * a + 11) / 6;
+    const Real w = a < 1 ? near : far;
+    return (a < 2 ? w : 0) * (u < 0 ? Real(-1) : Real(1));
+  }
+  const Real near = (1 - a * a) * (2 - a) / 2, far = (1 - a) * (2 - a) * (3 - a) / 6;
+  const Real w = a < 1 ? near : far;
+  return a < 2 ? w : 0;
 }
 
 template <typename Real>
@@ -78,14 +86,17 @@ struct Work {
 
 // Weights of a level along a row, or their derivative to the radius; false if all are zero.
 template <typename Real>
-DEPTHBOKEH_INLINE bool weigh_row(const Real* position, const Real* radius, int width, Real level, bool slope,
-                                 Real* weight) {
+DEPTHBOKEH_INLINE bool weigh_row(const Real* __restrict position, const Real* __restrict radius, int width, Real level,
+                                 bool slope, Real* __restrict weight) {
   const Real step = Real(std::log(kRatio));
+  if (slope)
+    for (int x = 0; x < width; ++x) {
+      const Real rate = 1 / (radius[x] * step);
+      weight[x] = level_weight(position[x], level, true) * (position[x] > 0 ? rate : 0);
+    }
+  else
+    for (int x = 0; x < width; ++x) weight[x] = level_weight(position[x], level, false);
   int any = 0;
-  for (int x = 0; x < width; ++x) {
-    const Real rate = slope ? (position[x] > 0 ? 1 / (radius[x] * step) : 0) : 1;
-    weight[x] = level_weight(position[x], level, slope) * rate;
-  }
   for (int x = 0; x < width; ++x) any |= weight[x] != 0;
   return any != 0;
 }
@@ -136,8 +147,9 @@ DEPTHBOKEH_INLINE void along_x(const Problem<Real>& p, const GaussianTargets<Rea
       std::fill(passed, passed + width, Real(0));
       continue;
     }
-    const Real* from = p.image + plane * p.plane() + y * width;
-    for (int x = 0; x < width; ++x) padded[reach + x] = from[x] * weight[x];
+    const Real *__restrict from = p.image + plane * p.plane() + y * width, *__restrict weights = weight.data();
+    Real* __restrict centre = padded.data() + reach;
+    for (int x = 0; x < width; ++x) centre[x] = from[x] * weights[x];
     convolve_row(padded.data(), level.taps, width, passed);
   }
 }
