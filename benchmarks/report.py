@@ -363,14 +363,15 @@ def print_curve(bench: Bench, curve: Curve) -> None:
         for name in names:
             growth = ""
             if name in timings and name in above:
-                growth = f" [dim]{timings[name].median_ms / above[name].median_ms:5.2f}x[/dim]"
+                growth = f"\n[dim]{timings[name].median_ms / above[name].median_ms:.2f}x[/dim]"
             cells.append(f"{timings.get(name, '')}{growth}")
         cells += [f"{_ratio(timings, name, 'scatter'):.1f}x" if name in timings else "" for name in slower]
         table.add_row(*cells)
         above = timings
     powers = curve.powers()
-    table.add_section()
-    table.add_row("power", *(f"{powers[name]:.2f}" if name in powers else "" for name in names))
+    if powers:
+        table.add_section()
+        table.add_row("power", *(f"{powers[name]:.2f}" if name in powers else "" for name in names))
     bench.console.print(table)
 
 
@@ -399,13 +400,17 @@ def draw(curves: dict[str, Curve], machine: dict[str, Any], path: Path) -> None:
                 axes.fill_between(
                     at, [t.q1_ms for _, t in points], [t.q3_ms for _, t in points], color=colour, alpha=0.2
                 )
-        guides = {"radius": {"∝ r²": ("tap_scalar", 2), "∝ r": ("scatter", 1)}, "pixels": {"∝ pixels": ("scatter", 1)}}
-        for text, (call, power) in guides[name].items():
+        guides = {"radius": (("tap_simd", 2, "∝ r²"), ("scatter", 1, "∝ r")), "pixels": (("scatter", 1, "∝ n"),)}
+        for call, power, text in guides[name]:
             at = [x for x, times in timings.items() if call in times]
-            end = timings[at[-1]][call].median_ms
-            axes.plot(at, [end * (x / at[-1]) ** power for x in at], ":", color="0.5", zorder=0)
-            axes.annotate(text, (at[0], end * (at[0] / at[-1]) ** power), color="0.4", fontsize=9)
+            # A straight line of that power through the last point, a little below the curve.
+            guide = [0.8 * timings[at[-1]][call].median_ms * (x / at[-1]) ** power for x in (at[-2], at[-1])]
+            axes.plot(at[-2:], guide, ":", color="0.3")
+            axes.annotate(text, (at[-1], guide[-1]), xytext=(2, -14), textcoords="offset points", color="0.3")
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="time [ms]", title=curves[name].title)
+        ticks = list(timings)
+        axes.set_xticks(ticks, [f"{at:g}" if at < 1e4 else f"{at / 1e6:.2g} M" for at in ticks], minor=False)
+        axes.set_xticks([], minor=True)
         axes.title.set_fontsize(10)
         axes.grid(which="both", alpha=0.2)
     panels[0].legend(fontsize=9)
@@ -445,6 +450,9 @@ def main() -> int:
         return 1
     start = time.perf_counter()
     machine = describe_machine()
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+        console.print(f"[yellow]The machine is busy already (load {busy:.1f}): expect worse figures.[/yellow]")
     console.print_json(data=machine)
     targets = measure_targets(bench) + measure_scratch(bench)
     curves = measure_curves(bench)
@@ -456,6 +464,7 @@ def main() -> int:
     report = {
         "machine": machine,
         "quick": bench.quick,
+        "load_before": busy,
         "seconds": round(time.perf_counter() - start, 1),
         "targets": [{**asdict(line), "met": line.met} for line in targets],
         "losses": losses,

@@ -13,7 +13,7 @@ from .layers import Focus, fuse_defocus
 # Up to this radius a pixel counts as in focus; it passes over into the blurred ones within one pixel more.
 _SHARP_RADIUS = 0.5
 # Share of its own colour that a pixel keeps where no other light reaches it.
-_OWN = 1e-3
+_OWN = 1e-6
 
 
 def render_defocus(
@@ -56,17 +56,17 @@ def render_defocus(
         raise ValueError(f"defocus must be (B, 1, H, W) of the image's size, got {tuple(defocus.shape)}")
     shape = Aperture.parse(aperture)
     light = decode(image, gamma)
-    if highlights is not None:
-        light = recover_highlights(light, gain=highlights)
+    # What is in focus keeps its clipped lights as they are.
+    radiance = light if highlights is None else recover_highlights(light, gain=highlights)
     radius = defocus.abs()
     sharp = (1 + _SHARP_RADIUS - radius).clamp(0, 1)  # (B, 1, H, W)
     front = (1 - sharp) * (defocus > 0)
     back = (1 - sharp) * (defocus <= 0)
 
-    behind, reached = _spread(light, back, radius, shape, backend)
+    behind, reached = _spread(radiance, back, radius, shape, backend)
     own = sharp + _OWN
     base = (behind * (1 - sharp) + light * own) / (reached * (1 - sharp) + own)
-    before, covered = _spread(light, front, radius, shape, backend)
+    before, covered = _spread(radiance, front, radius, shape, backend)
     # What a disk loses beyond the frame it would have got from there: the picture is taken to go on.
     kept = gather_blur(torch.ones_like(radius), radius, shape, backend=backend).clamp(min=_OWN)
     before, covered = before / kept, covered / kept
