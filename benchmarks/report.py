@@ -403,10 +403,12 @@ def draw(curves: dict[str, Curve], machine: dict[str, Any], path: Path) -> None:
         guides = {"radius": (("tap_simd", 2, "∝ r²"), ("scatter", 1, "∝ r")), "pixels": (("scatter", 1, "∝ n"),)}
         for call, power, text in guides[name]:
             at = [x for x, times in timings.items() if call in times]
-            # A straight line of that power through the last point, a little below the curve.
-            guide = [0.8 * timings[at[-1]][call].median_ms * (x / at[-1]) ** power for x in (at[-2], at[-1])]
+            # A straight line of that power, a little above the curve's last two points.
+            guide = [1.3 * timings[at[-1]][call].median_ms * (x / at[-1]) ** power for x in (at[-2], at[-1])]
             axes.plot(at[-2:], guide, ":", color="0.3")
-            axes.annotate(text, (at[-1], guide[-1]), xytext=(2, -14), textcoords="offset points", color="0.3")
+            axes.annotate(
+                text, (at[-1], guide[-1]), xytext=(-4, 2), textcoords="offset points", ha="right", color="0.3"
+            )
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="time [ms]", title=curves[name].title)
         ticks = list(timings)
         axes.set_xticks(ticks, [f"{at:g}" if at < 1e4 else f"{at / 1e6:.2g} M" for at in ticks], minor=False)

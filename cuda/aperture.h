@@ -12,13 +12,17 @@ namespace depthbokeh {
 
 enum class ApertureKind : int64_t { kEllipses = 0, kTable = 1, kGaussian = 2 };
 
-// One ellipse: row dy of radius r spans  shear * dy -/+ width * h(dy; height * r)  with h the disk's mean half-width.
+// One ellipse: row dy of radius r spans  shear * dy -/+ width * h(dy; height * r)  with h the disk's mean half-width,
+// less `cut` times its radius where anything is left: two circles' common part is a circle cut on both sides.
 template <typename Real>
 struct Ellipse {
   Real sign;  // -1 takes a hole out of the one before
   Real height;
   Real width;
   Real shear;
+  Real cut;
+
+  Real top() const { return std::sqrt(1 - cut * cut); }  // where the cut leaves nothing, over the height
 };
 
 // Any other convex shape. Its edges, sheared so that both tips lie on x = 0, are linear within a cell; what they
@@ -49,15 +53,16 @@ struct Aperture {
   // Rows are the same above and below the centre and mirrored left to right.
   bool symmetric() const { return kind == ApertureKind::kEllipses ? shear == 0 : !quarter.empty(); }
 
-  // `data`: rows of eight doubles, the last ones unused. Ellipses: (sign, height, width, shear) each.
+  // `data`: rows of eight doubles, the last ones unused. Ellipses: (sign, height, width, shear, cut) each.
   // Table: (bottom, top, shear, offset, extent), then one row for every cell.
   Aperture(ApertureKind kind_, const double* data, int64_t rows) : kind(kind_), extent(0), reach(0) {
     bottom = top = shear = offset = 0;
     if (kind == ApertureKind::kEllipses) {
       for (const double* p = data; p != data + 8 * rows; p += 8) {
-        ellipses.push_back({Real(p[0]), Real(p[1]), Real(p[2]), Real(p[3])});
-        extent = std::max(extent, Real(std::max(p[1], std::hypot(p[1] * p[2], p[1] * p[3]))));
-        reach = std::max(reach, Real(p[1]));
+        ellipses.push_back({Real(p[0]), Real(p[1]), Real(p[2]), Real(p[3]), Real(p[4])});
+        const double tall = p[1] * std::sqrt(1 - p[4] * p[4]);
+        extent = std::max(extent, Real(std::max(tall, std::hypot(p[1] * p[2] * (1 - p[4]), p[1] * p[3]))));
+        reach = std::max(reach, Real(tall));
         shear = Real(p[3]);
       }
     } else if (kind == ApertureKind::kTable) {

@@ -38,7 +38,7 @@ class Aperture:
         name: The text form, which :meth:`parse` reads back.
         kind: How its rows are found.
         rows: ``(N, 8)`` float64 on the CPU, the shape as the kernels read it, zeros at the end of a row: of
-            ellipses ``(sign, height, width, shear)``; of a table ``(bottom, top, shear, offset, extent)`` and the
+            ellipses ``(sign, height, width, shear, cut)``; of a table ``(bottom, top, shear, offset, extent)`` and the
             cells ``(left area, right area, left edge, right edge, left bend, right bend)``.
         extent: The largest distance of the unit shape's edge from its centre. Radii up to ``1 / (2 extent)`` leave a
             pixel as it is.
@@ -63,7 +63,7 @@ class Aperture:
     @staticmethod
     def disk() -> Aperture:
         """The open lens: a filled circle."""
-        return _ellipses("disk", [(1.0, 1.0, 1.0, 0.0)])
+        return _ellipses("disk", [(1.0, 1.0, 1.0, 0.0, 0.0)])
 
     @staticmethod
     def gaussian() -> Aperture:
@@ -73,7 +73,7 @@ class Aperture:
 
     @staticmethod
     def polygon(blades: int, rotation_deg: float = 0.0, roundness: float = 0.0) -> Aperture:
-        """A stopped-down lens: a regular polygon, one vertex at the top, its edges bent outwards by ``roundness``.
+        """A stopped-down lens: a regular polygon that stands on an edge, its edges bent outwards by ``roundness``.
 
         Args:
             blades: Number of edges, at least 3.
@@ -98,7 +98,7 @@ class Aperture:
         if not 0 <= inner < 1:
             raise ValueError(f"inner must be at least 0 and below 1, got {inner}")
         rim = 1 / math.sqrt(1 - inner**2)
-        return _ellipses(f"ring:{inner:g}", [(1.0, rim, 1.0, 0.0), (-1.0, inner * rim, 1.0, 0.0)][: 2 if inner else 1])
+        return _ellipses(f"ring:{inner:g}", [(1.0, rim, 1.0, 0.0, 0.0), (-1.0, inner * rim, 1.0, 0.0, 0.0)][: 2 if inner else 1])
 
     @staticmethod
     def cat_eye(strength: float, rotation_deg: float = 0.0) -> Aperture:
@@ -112,10 +112,13 @@ class Aperture:
         """
         if not 0 <= strength < 1:
             raise ValueError(f"strength must be at least 0 and below 1, got {strength}")
+        name = _spell("cat_eye", strength, (rotation_deg, 0.0))
         half = math.acos(strength)  # the right-hand arc, of the circle whose centre is on the left
+        if rotation_deg == 0:
+            area = 2 * (half - strength * math.sin(half))
+            return _ellipses(name, [(1.0, math.sqrt(math.pi / area), 1.0, 0.0, strength)])
         angle = torch.linspace(-half, half, _ARC_POINTS, dtype=torch.float64)
         right = torch.stack([angle.cos() - strength, angle.sin()], dim=1)
-        name = _spell("cat_eye", strength, (rotation_deg, 0.0))
         return _table(name, _rotate(torch.cat([right[:-1], -right[:-1]]), rotation_deg))
 
     @staticmethod
@@ -133,7 +136,7 @@ class Aperture:
         xy = (ratio - 1 / ratio) * math.sin(turn) * math.cos(turn)
         shear = 0.0 if abs(xy) < 1e-12 else xy / yy
         name = _spell("ellipse", ratio, (rotation_deg, 0.0))
-        return _ellipses(name, [(1.0, math.sqrt(yy), 1 / yy, shear)])
+        return _ellipses(name, [(1.0, math.sqrt(yy), 1 / yy, shear, 0.0)])
 
     @staticmethod
     def parse(text: str | Aperture) -> Aperture:
@@ -188,10 +191,11 @@ def _spell(name: str, first: float, *optional: tuple[float, float]) -> str:
     return ":".join([name, *(f"{value:g}" for value in (first, *values))])
 
 
-def _ellipses(name: str, parts: list[tuple[float, float, float, float]]) -> Aperture:
-    rows = torch.nn.functional.pad(torch.tensor(parts, dtype=torch.float64), (0, 4))
-    extent = max(max(h, math.hypot(h * w, h * s)) for _, h, w, s in parts)
-    return Aperture(name, ApertureKind.ELLIPSES, rows, extent, reach=max(h for _, h, _, _ in parts))
+def _ellipses(name: str, parts: list[tuple[float, float, float, float, float]]) -> Aperture:
+    rows = torch.nn.functional.pad(torch.tensor(parts, dtype=torch.float64), (0, 3))
+    heights = [height * math.sqrt(1 - cut**2) for _, height, _, _, cut in parts]
+    extent = max(max(tall, math.hypot(h * w * (1 - c), h * s)) for tall, (_, h, w, s, c) in zip(heights, parts, strict=True))
+    return Aperture(name, ApertureKind.ELLIPSES, rows, extent, reach=max(heights))
 
 
 def _rotate(points: Tensor, degrees: float) -> Tensor:
@@ -201,7 +205,7 @@ def _rotate(points: Tensor, degrees: float) -> Tensor:
 
 
 def _blades(count: int, roundness: float) -> Tensor:
-    """Points round a polygon of straight or bent edges, clockwise from the vertex at the top."""
+    """Points round a polygon of straight or bent edges, one edge at the bottom."""
     half = math.pi / count
     if roundness == 0:
         edge = torch.tensor([[math.cos(half), -math.sin(half)]], dtype=torch.float64)
@@ -210,7 +214,7 @@ def _blades(count: int, roundness: float) -> Tensor:
         angle = torch.linspace(-span, span, _ARC_POINTS, dtype=torch.float64)[:-1]
         x = angle.cos() / roundness + math.cos(half) - math.cos(span) / roundness
         edge = torch.stack([x, angle.sin() / roundness], dim=1)
-    turns = torch.arange(count, dtype=torch.float64) * (360 / count) + 180 / count - 90
+    turns = torch.arange(count, dtype=torch.float64) * (360 / count) + 90
     return torch.cat([_rotate(edge, float(turn)) for turn in turns])
 
 

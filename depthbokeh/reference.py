@@ -159,14 +159,17 @@ def _ellipse_row(radius: Tensor, part: list[float], dy: int, slope: bool) -> tup
     """Mean ends of row dy of an ellipse, and their derivatives.
 
     The unit circle's half-width sqrt(1 - s^2) has the integral (s sqrt(1 - s^2) + asin s) / 2; over the row, times
-    the squared radius, that is the row's mean half-width. Its derivative to the radius is r times the row's angle.
+    the squared radius, that is the row's mean half-width. A cut takes a constant from it where anything is left.
     """
-    _, height, width, shear, *_ = part
+    _, height, width, shear, cut, *_ = part
     r = radius * height
-    low, high = (((dy + side) / r).clamp(-1, 1) for side in (-0.5, 0.5))
-    angle = torch.asin(high) - torch.asin(low)
-    half = width * r**2 / 2 * (high * (1 - high**2).sqrt() - low * (1 - low**2).sqrt() + angle)
-    moved = width * height * r * angle if slope else r
+    top = math.sqrt(1 - cut**2)
+    low, high = (((dy + side) / r).clamp(-top, top) for side in (-0.5, 0.5))
+    enclosed = [s * ((1 - s**2).clamp(min=0).sqrt() / 2 - cut) + torch.asin(s) / 2 for s in (low, high)]
+    half = width * r**2 * (enclosed[1] - enclosed[0])
+    # 2 (area) - s (edge at s): the derivative of r^2 area(s / r) over r.
+    angles = [torch.asin(s) - cut * s for s in (low, high)]
+    moved = width * height * r * (angles[1] - angles[0]) if slope else r
     return (shear * dy - half, -moved), (shear * dy + half, moved)
 
 

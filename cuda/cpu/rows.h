@@ -64,18 +64,33 @@ class RowBuffer {
   int rows_;
 };
 
-// A quarter of the unit disk: `rest` is what it encloses above height y, `angle` is 2 rest + y times its edge at y.
-template <typename Real>
+// A quarter of the unit disk, cut on both sides: `rest` is what it encloses above height y, `angle` is 2 rest + y times
+// its edge at y, `half` and `twice` what both are for the whole right half.
+template <typename Real, bool kCut>
 struct DiskQuarter {
+  Real cut, top, beyond, half, twice;
+
+  explicit DiskQuarter(Real cut_) : cut(cut_), top(1), beyond(0), half(Real(kPi / 2)), twice(Real(kPi)) {
+    if (kCut) {
+      top = std::sqrt(1 - cut * cut);
+      beyond = Real(disk_cap(1.0 - double(top), std::sqrt(1.0 - double(top)))) + cut * top;
+      half -= 2 * beyond;
+      twice = 2 * half;
+    }
+  }
   template <bool kSlope>
   DEPTHBOKEH_INLINE void evaluate(Real edge, const Real* __restrict inverse, Real* __restrict rest,
                                   Real* __restrict angle) const {
     for (int i = 0; i < kLanes; ++i) {
-      Real w = 1 - edge * inverse[i];
-      w = w > 0 ? w : 0;
-      const Real root = std::sqrt(w);
+      Real y = edge * inverse[i];
+      y = y < top ? y : top;
+      const Real w = 1 - y, root = std::sqrt(w);
       rest[i] = disk_cap(w, root);
       if (kSlope) angle[i] = disk_angle(w, root);
+      if (kCut) {
+        rest[i] += cut * y - beyond;
+        if (kSlope) angle[i] += cut * y - 2 * beyond;
+      }
     }
   }
 };
@@ -86,6 +101,7 @@ struct TableQuarter {
   const QuarterCell<Real>* cells;
   int count;
   Real top;
+  Real half = Real(kPi / 2), twice = Real(kPi);
 
   template <bool kSlope>
   DEPTHBOKEH_INLINE void evaluate(Real edge, const Real* __restrict inverse, Real* __restrict rest,
@@ -132,8 +148,8 @@ DEPTHBOKEH_INLINE void mirrored_rows(const Quarter& quarter, const Real* __restr
     int32_t *__restrict right = ends.right_at + row, *__restrict left = ends.left_at + row;
     quarter.template evaluate<kSlope>(dy + Real(0.5), inverse, rest, angle);
     for (int i = 0; i < kLanes; ++i) {
-      // The middle row straddles the centre: its lower half mirrors the upper one, and a quarter's area is pi / 4.
-      Real half = area[i] * ((dy ? rest_below[i] : Real(kPi / 2) - rest[i]) - rest[i]) + Real(0.5);
+      // The middle row straddles the centre: its lower half mirrors the upper one.
+      Real half = area[i] * ((dy ? rest_below[i] : quarter.half - rest[i]) - rest[i]) + Real(0.5);
       half = half < widest ? half : widest;
       const int32_t at = static_cast<int32_t>(half);
       part[i] = half - at;
@@ -141,7 +157,7 @@ DEPTHBOKEH_INLINE void mirrored_rows(const Quarter& quarter, const Real* __restr
       left[i] = -std::min(at, i - lo);
       rest_below[i] = rest[i];
       if (kSlope) {
-        slope[i] = rate[i] * ((dy ? angle_below[i] : Real(kPi) - angle[i]) - angle[i]);
+        slope[i] = rate[i] * ((dy ? angle_below[i] : quarter.twice - angle[i]) - angle[i]);
         angle_below[i] = angle[i];
       }
     }
@@ -202,8 +218,12 @@ template <bool kSlope, typename Real>
 DEPTHBOKEH_INLINE void symmetric_rows(const Real* __restrict radius, const Aperture<Real>& a,
                                       const Ellipse<Real>* ellipse, int first, int last, int lo, int hi,
                                       RowEnds<Real>& ends) {
-  if (ellipse) {
-    mirrored_rows<kSlope>(DiskQuarter<Real>{}, radius, ellipse->height, ellipse->width, first, last, lo, hi, ends);
+  if (ellipse && ellipse->cut > 0) {
+    const DiskQuarter<Real, true> quarter(ellipse->cut);
+    mirrored_rows<kSlope>(quarter, radius, ellipse->height, ellipse->width, first, last, lo, hi, ends);
+  } else if (ellipse) {
+    const DiskQuarter<Real, false> quarter(0);
+    mirrored_rows<kSlope>(quarter, radius, ellipse->height, ellipse->width, first, last, lo, hi, ends);
   } else {
     const TableQuarter<Real> quarter{a.quarter.data(), static_cast<int>(a.quarter.size()), a.top};
     mirrored_rows<kSlope>(quarter, radius, Real(1), Real(1), first, last, lo, hi, ends);

@@ -84,7 +84,7 @@ struct ScatterTile {
     const Aperture<Real>& a = *p.aperture;
     alignas(64) Real v[kLanes][kChannels], dv[kLanes][kChannels];
     alignas(64) int count[kLanes];
-    const Real reach = ellipse ? ellipse->height : a.reach, tallest = p.height;
+    const Real reach = ellipse ? ellipse->height * ellipse->top() : a.reach, tallest = p.height;
     int most = -1;
     for (int i = 0; i < kLanes; ++i) {
       const Real rows_above = reach * radius[i] + Real(0.5);
