@@ -54,8 +54,8 @@ void blur_stretch(const Picture& p, const std::vector<std::vector<Tap>>& taps, i
     for (const Tap tap : taps[std::abs(row - y)]) {
       const int64_t begin = std::max(left, -tap.dx), end = std::min(right, p.width - tap.dx);
       const int64_t source = row * p.width + begin + tap.dx;
-      add_tap<C>(sums + (begin - left), p.radius + source, p.share + source, p.planes + source, plane,
-                 end - begin, 0.5f - tap.distance);
+      add_tap<C>(sums + (begin - left), p.radius + source, p.share + source, p.planes + source, plane, end - begin,
+                 0.5f - tap.distance);
     }
   }
   for (int c = 0; c < C; ++c)
@@ -100,10 +100,17 @@ extern "C" void tap_loop(const float* image, const float* radius, float* out, in
   for (int64_t c = 0; c < channels; c += 4) {
     const Picture p{image + c * plane, radius, share.data(), out + c * plane, height, width};
     switch (std::min<int64_t>(4, channels - c)) {
-      case 1: blur_planes<1>(p, taps, threads); break;
-      case 2: blur_planes<2>(p, taps, threads); break;
-      case 3: blur_planes<3>(p, taps, threads); break;
-      default: blur_planes<4>(p, taps, threads);
+      case 1:
+        blur_planes<1>(p, taps, threads);
+        break;
+      case 2:
+        blur_planes<2>(p, taps, threads);
+        break;
+      case 3:
+        blur_planes<3>(p, taps, threads);
+        break;
+      default:
+        blur_planes<4>(p, taps, threads);
     }
   }
 }

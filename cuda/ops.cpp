@@ -15,8 +15,10 @@
 #include "cpu/tiles.h"
 
 #ifndef DEPTHBOKEH_SOURCE_HASH
-#define DEPTHBOKEH_SOURCE_HASH ""
+#define DEPTHBOKEH_SOURCE_HASH unknown
 #endif
+#define DEPTHBOKEH_TEXT(token) #token
+#define DEPTHBOKEH_AS_TEXT(macro) DEPTHBOKEH_TEXT(macro)
 
 namespace depthbokeh {
 namespace {
@@ -125,7 +127,7 @@ std::tuple<Tensor, Tensor> gather_blur_backward_cpu(const Tensor& image, const T
                                     : backward<float>(image, radius, weight, aperture, kind, real);
 }
 
-std::string build_info() { return DEPTHBOKEH_SOURCE_HASH; }
+std::string build_info() { return DEPTHBOKEH_AS_TEXT(DEPTHBOKEH_SOURCE_HASH); }
 
 }  // namespace
 }  // namespace depthbokeh

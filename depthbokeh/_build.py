@@ -30,7 +30,7 @@ def hash_sources(folder: Path) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.suffix in {".cpp", ".h", ".cu", ".cuh"}):
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
-    return f"depthbokeh-{digest.hexdigest()[:16]}"
+    return f"depthbokeh_{digest.hexdigest()[:16]}"
 
 
 def compile_flags(folder: Path) -> list[str]:
@@ -43,7 +43,7 @@ def compile_flags(folder: Path) -> list[str]:
         "-fvisibility=hidden",
         "-Wall",
         f"-DTORCH_TARGET_VERSION={TORCH_TARGET}",
-        f'-DDEPTHBOKEH_SOURCE_HASH="{hash_sources(folder)}"',
+        f"-DDEPTHBOKEH_SOURCE_HASH={hash_sources(folder)}",  # unquoted: it passes through a shell
     ]
     # GCC warns that vectors wider than the baseline would change the ABI of functions that pass them; none does.
     return [*flags, "-Wno-psabi"] if platform.system() == "Linux" else flags

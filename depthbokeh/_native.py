@@ -64,7 +64,8 @@ def _load(may_compile: bool) -> Native:
     try:
         _compile(sources, cached.parent)
     except (RuntimeError, OSError, ImportError) as error:
-        return Native(None, f"compilation failed: {str(error).strip().splitlines()[0]}")
+        lines = str(error).strip().splitlines()
+        return Native(None, f"compilation failed: {next((line for line in lines if 'error:' in line), lines[0])}")
     return _open(cached, "compiled on first use")
 
 

@@ -98,7 +98,9 @@ class Aperture:
         if not 0 <= inner < 1:
             raise ValueError(f"inner must be at least 0 and below 1, got {inner}")
         rim = 1 / math.sqrt(1 - inner**2)
-        return _ellipses(f"ring:{inner:g}", [(1.0, rim, 1.0, 0.0, 0.0), (-1.0, inner * rim, 1.0, 0.0, 0.0)][: 2 if inner else 1])
+        return _ellipses(
+            f"ring:{inner:g}", [(1.0, rim, 1.0, 0.0, 0.0), (-1.0, inner * rim, 1.0, 0.0, 0.0)][: 2 if inner else 1]
+        )
 
     @staticmethod
     def cat_eye(strength: float, rotation_deg: float = 0.0) -> Aperture:
@@ -194,7 +196,9 @@ def _spell(name: str, first: float, *optional: tuple[float, float]) -> str:
 def _ellipses(name: str, parts: list[tuple[float, float, float, float, float]]) -> Aperture:
     rows = torch.nn.functional.pad(torch.tensor(parts, dtype=torch.float64), (0, 3))
     heights = [height * math.sqrt(1 - cut**2) for _, height, _, _, cut in parts]
-    extent = max(max(tall, math.hypot(h * w * (1 - c), h * s)) for tall, (_, h, w, s, c) in zip(heights, parts, strict=True))
+    extent = max(
+        max(tall, math.hypot(h * w * (1 - c), h * s)) for tall, (_, h, w, s, c) in zip(heights, parts, strict=True)
+    )
     return Aperture(name, ApertureKind.ELLIPSES, rows, extent, reach=max(heights))
 
 

@@ -147,6 +147,8 @@ def info() -> None:
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
     for key, value in describe().items():
         table.add_row(key, str(value))
     Console().print(table)

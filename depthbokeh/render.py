@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,8 @@ from .layers import Focus, fuse_defocus
 
 # Up to this radius a pixel counts as in focus; it passes over into the blurred ones within one pixel more.
 _SHARP_RADIUS = 0.5
+# Without gradients larger pictures are rendered in bands of about this many pixels, which bounds memory.
+_BAND_PIXELS = 1 << 21
 # Share of its own colour that a pixel keeps where no other light reaches it.
 _OWN = 1e-6
 
@@ -55,6 +59,30 @@ def render_defocus(
     if defocus.shape != (image.shape[0], 1, *image.shape[2:]):
         raise ValueError(f"defocus must be (B, 1, H, W) of the image's size, got {tuple(defocus.shape)}")
     shape = Aperture.parse(aperture)
+    if not torch.is_grad_enabled() and defocus.numel() > _BAND_PIXELS:
+        return _render_in_bands(image, defocus, shape, gamma, highlights, backend)
+    return _render(image, defocus, shape, gamma, highlights, backend)
+
+
+def _render_in_bands(
+    image: Tensor, defocus: Tensor, shape: Aperture, gamma: Gamma, highlights: float | None, backend: Backend
+) -> Tensor:
+    """The same result, a band of rows at a time, each with all the rows around it that its light comes from."""
+    batch, _, height, width = image.shape
+    halo = math.ceil(shape.extent * float(defocus.abs().max())) + 2
+    rows = max(_BAND_PIXELS // (batch * width), halo, 1)
+    rendered = torch.empty_like(image)
+    for top in range(0, height, rows):
+        above, bottom = max(0, top - halo), min(height, top + rows)
+        part = slice(above, min(height, bottom + halo))
+        band = _render(image[:, :, part], defocus[:, :, part], shape, gamma, highlights, backend)
+        rendered[:, :, top:bottom] = band[:, :, top - above : bottom - above]
+    return rendered
+
+
+def _render(
+    image: Tensor, defocus: Tensor, shape: Aperture, gamma: Gamma, highlights: float | None, backend: Backend
+) -> Tensor:
     light = decode(image, gamma)
     # What is in focus keeps its clipped lights as they are.
     radiance = light if highlights is None else recover_highlights(light, gain=highlights)
@@ -67,8 +95,7 @@ def render_defocus(
     own = sharp + _OWN
     base = (behind * (1 - sharp) + light * own) / (reached * (1 - sharp) + own)
     before, covered = _spread(radiance, front, radius, shape, backend)
-    # What a disk loses beyond the frame it would have got from there: the picture is taken to go on.
-    kept = gather_blur(torch.ones_like(radius), radius, shape, backend=backend).clamp(min=_OWN)
+    kept = _kept_within_frame(radius, shape, backend)
     before, covered = before / kept, covered / kept
     full = covered.clamp(min=1)
     return encode(before / full + base * (1 - covered / full), gamma)
@@ -78,8 +105,24 @@ def _spread(
     light: Tensor, weight: Tensor, radius: Tensor, aperture: Aperture, backend: Backend
 ) -> tuple[Tensor, Tensor]:
     """Blurs weighted light and the weight itself by the same kernel: (B, 3, H, W), (B, 1, H, W)."""
-    spread = scatter_blur(torch.cat([light * weight, weight.expand_as(radius)], 1), radius, aperture, backend=backend)
+    # Pixels without weight have nothing to spread: as sharp ones they cost nothing.
+    radius = torch.where(weight > 0, radius, 0)
+    spread = scatter_blur(torch.cat([light * weight, weight], 1), radius, aperture, backend=backend)
     return spread[:, :3], spread[:, 3:]
+
+
+def _kept_within_frame(radius: Tensor, aperture: Aperture, backend: Backend) -> Tensor:
+    """The share of every pixel's disk that lies within the frame, (B, 1, H, W).
+
+    What a disk loses beyond the frame it would have got from there: the picture is taken to go on.
+    """
+    height, width = radius.shape[2:]
+    rows = torch.arange(height, device=radius.device, dtype=radius.dtype)
+    columns = torch.arange(width, device=radius.device, dtype=radius.dtype)
+    rows, columns = torch.minimum(rows, height - 1 - rows), torch.minimum(columns, width - 1 - columns)
+    to_border = torch.minimum(rows[:, None], columns)  # (H, W)
+    near = torch.where(radius * aperture.extent >= to_border, radius, 0)
+    return gather_blur(torch.ones_like(radius), near, aperture, backend=backend)
 
 
 class BokehRenderer(nn.Module):

@@ -126,6 +126,15 @@ class TestRender:
         plain, bright = (render_defocus(image, defocus, highlights=gain) for gain in (None, 20.0))
         assert bright[0, 0, 20, 20] > 1.5 * plain[0, 0, 20, 20]
 
+    @pytest.mark.parametrize("aperture", ["disk", "gaussian", "ellipse:0.5"])
+    def test_bands_give_the_same_picture(self, aperture, monkeypatch):
+        image, defocus = rand(2, 3, 90, 40), 16 * rand(2, 1, 90, 40, seed=1) - 8
+        whole = render_defocus(image, defocus, aperture, highlights=3.0)
+        monkeypatch.setattr("depthbokeh.render._BAND_PIXELS", 20 * 80)
+        with torch.no_grad():
+            in_bands = render_defocus(image, defocus, aperture, highlights=3.0)
+        assert torch.allclose(whole, in_bands, atol=2e-5)
+
     def test_gradcheck_to_image_and_defocus(self):
         image = 0.2 + 0.6 * rand(1, 3, 7, 8, dtype=torch.float64)
         defocus = 6 * rand(1, 1, 7, 8, seed=3, dtype=torch.float64) - 3

@@ -101,7 +101,8 @@ struct GatherTile {
     const Aperture<Real>& a = *p.aperture;
     int count[kLanes], most = -1;
     for (int i = 0; i < kLanes; ++i) {
-      const Real above = (ellipse ? ellipse->height * ellipse->top() : a.reach) * radius[i] + Real(0.5), tallest = p.height;
+      const Real above = (ellipse ? ellipse->height * ellipse->top() : a.reach) * radius[i] + Real(0.5),
+                 tallest = p.height;
       const int n = static_cast<int>(above < tallest ? above : tallest);
       count[i] = p.sharp(radius[i]) || i >= t.x1 - t.x0 ? -1 : n;
       most = most > count[i] ? most : count[i];

@@ -147,7 +147,7 @@ DEPTHBOKEH_INLINE void along_x(const Problem<Real>& p, const GaussianTargets<Rea
       std::fill(passed, passed + width, Real(0));
       continue;
     }
-    const Real *__restrict from = p.image + plane * p.plane() + y * width, *__restrict weights = weight.data();
+    const Real* __restrict from = p.image + plane * p.plane() + y * width, * __restrict weights = weight.data();
     Real* __restrict centre = padded.data() + reach;
     for (int x = 0; x < width; ++x) centre[x] = from[x] * weights[x];
     convolve_row(padded.data(), level.taps, width, passed);
@@ -182,16 +182,14 @@ DEPTHBOKEH_INLINE void along_y(const Problem<Real>& p, const GaussianTargets<Rea
   }
 }
 
-#define DEPTHBOKEH_PASSES(Real)                                                                          \
-  DEPTHBOKEH_CLONES void pass_along_x(const Problem<Real>& p, const GaussianTargets<Real>& to,           \
-                                      const Level<Real>& level, int64_t begin, int64_t end,              \
-                                      const Work<Real>& work) {                                          \
-    for (; begin < end; ++begin) along_x(p, to, level, begin, work);                                     \
-  }                                                                                                      \
-  DEPTHBOKEH_CLONES void pass_along_y(const Problem<Real>& p, const GaussianTargets<Real>& to,           \
-                                      const Level<Real>& level, int64_t begin, int64_t end,              \
-                                      const Work<Real>& work) {                                          \
-    for (; begin < end; ++begin) along_y(p, to, level, begin, work);                                     \
+#define DEPTHBOKEH_PASSES(Real)                                                                                       \
+  DEPTHBOKEH_CLONES void pass_along_x(const Problem<Real>& p, const GaussianTargets<Real>& to,                        \
+                                      const Level<Real>& level, int64_t begin, int64_t end, const Work<Real>& work) { \
+    for (; begin < end; ++begin) along_x(p, to, level, begin, work);                                                  \
+  }                                                                                                                   \
+  DEPTHBOKEH_CLONES void pass_along_y(const Problem<Real>& p, const GaussianTargets<Real>& to,                        \
+                                      const Level<Real>& level, int64_t begin, int64_t end, const Work<Real>& work) { \
+    for (; begin < end; ++begin) along_y(p, to, level, begin, work);                                                  \
   }
 DEPTHBOKEH_PASSES(float)
 DEPTHBOKEH_PASSES(double)
@@ -224,10 +222,10 @@ void gaussian_blur(const Problem<Real>& p, const GaussianTargets<Real>& to) {
       const auto taps = sample_gaussian(kSigma0 * std::pow(kRatio, number), std::max(p.height, p.width));
       level.taps.assign(taps.begin(), taps.end());
     }
-    torch::stable::parallel_for(
-        0, rows, 8, [&](int64_t begin, int64_t end) { pass_along_x(p, to, level, begin, end, work); });
-    torch::stable::parallel_for(
-        0, rows, 8, [&](int64_t begin, int64_t end) { pass_along_y(p, to, level, begin, end, work); });
+    torch::stable::parallel_for(0, rows, 8,
+                                [&](int64_t begin, int64_t end) { pass_along_x(p, to, level, begin, end, work); });
+    torch::stable::parallel_for(0, rows, 8,
+                                [&](int64_t begin, int64_t end) { pass_along_y(p, to, level, begin, end, work); });
   }
 }
 

@@ -144,8 +144,8 @@ DEPTHBOKEH_INLINE void mirrored_rows(const Quarter& quarter, const Real* __restr
   const Real widest = hi - lo + 1;
   for (int dy = first; dy <= last; ++dy) {
     const size_t row = size_t(dy - first) * kLanes;
-    Real *__restrict part = ends.right_part + row, *__restrict slope = ends.right_slope + row;
-    int32_t *__restrict right = ends.right_at + row, *__restrict left = ends.left_at + row;
+    Real* __restrict part = ends.right_part + row, * __restrict slope = ends.right_slope + row;
+    int32_t* __restrict right = ends.right_at + row, * __restrict left = ends.left_at + row;
     quarter.template evaluate<kSlope>(dy + Real(0.5), inverse, rest, angle);
     for (int i = 0; i < kLanes; ++i) {
       // The middle row straddles the centre: its lower half mirrors the upper one.

@@ -118,31 +118,33 @@ bool find_largest(const Real* values, int64_t count, Real& largest) {
 
 // Running sums in float lose what is 1e-7 of the brightest value beside it. Where the light of a tile spans so much
 // that this could be seen (an HDR lamp at night), the tile is done in double. The squared mean of roots stands for
-// the common brightness: a few bright pixels hardly move it. Every fourth row is enough for it.
+// the common brightness: a few bright pixels hardly move it, and black ones do not count. Every fourth row is enough.
 template <typename Real>
 DEPTHBOKEH_INLINE bool needs_double(const Problem<Real>& p, const Real* image, int channels, int x0, int x1, int y0,
                                     int y1) {
   if (sizeof(Real) == sizeof(double)) return true;
   for (int c = 0; c < channels; ++c) {
-    Real largest[kLanes] = {}, roots[kLanes] = {};
-    int rows = 0;
+    Real largest[kLanes] = {}, roots[kLanes] = {}, counts[kLanes] = {};
     for (int y = y0; y < y1; ++y) {
       const Real* from = image + c * p.plane() + size_t(y) * p.width;
       for (int x = x0; x < x1; x += kLanes) {
         const int lanes = std::min(kLanes, x1 - x);
         for (int i = 0; i < lanes; ++i) largest[i] = std::max(largest[i], std::abs(from[x + i]));
         if ((y - y0) % 4 == 0)
-          for (int i = 0; i < lanes; ++i) roots[i] += std::sqrt(std::abs(from[x + i]));
+          for (int i = 0; i < lanes; ++i) {
+            const Real root = std::sqrt(std::abs(from[x + i]));
+            roots[i] += root;
+            counts[i] += root > 0 ? 1 : 0;
+          }
       }
-      rows += (y - y0) % 4 == 0;
     }
-    double most = 0, sum = 0;
+    double most = 0, sum = 0, count = 0;
     for (int i = 0; i < kLanes; ++i) {
       most = std::max(most, double(largest[i]));
       sum += roots[i];
+      count += counts[i];
     }
-    const double mean_root = sum / (double(rows) * (x1 - x0));
-    if (most > 32 * mean_root * mean_root) return true;
+    if (most * count * count > 32 * sum * sum) return true;
   }
   return false;
 }

@@ -1,0 +1,59 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from depthbokeh import _build, _native, ops
+
+PACKAGE = Path(_build.__file__).parent
+
+
+def copy_package(target):
+    """The package as a pure wheel installs it: sources inside, no library."""
+    ignore = shutil.ignore_patterns("_C*", "__pycache__")
+    shutil.copytree(PACKAGE, target / "depthbokeh", ignore=ignore)
+    shutil.copytree(_build.find_sources(), target / "depthbokeh" / "_cuda")
+
+
+def run(code, folder, **environment):
+    variables = {**os.environ, "PYTHONPATH": str(folder), "TORCH_EXTENSIONS_DIR": str(folder / "cache"), **environment}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=variables)
+
+
+CODE = """
+import torch, depthbokeh
+image, radius = torch.rand(1, 3, 20, 30), 5 * torch.rand(1, 1, 20, 30)
+native = depthbokeh.scatter_blur(image, radius)
+assert torch.allclose(native, depthbokeh.scatter_blur(image, radius, backend="reference"), atol=1e-5)
+from depthbokeh import _native
+print(_native.load().origin)
+"""
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_library_is_compiled_once_on_first_use(tmp_path):
+    copy_package(tmp_path)
+    first = run(CODE, tmp_path)
+    assert first.stdout.strip() == "compiled on first use", first.stderr
+    assert "compiling the native kernels" in first.stderr
+    second = run(CODE, tmp_path)
+    assert second.stdout.strip() == "compiled on first use"
+    assert "compiling" not in second.stderr
+
+
+def test_reference_runs_with_one_warning_where_there_is_no_compiler(tmp_path):
+    copy_package(tmp_path)
+    twice = "import torch, depthbokeh\nfor _ in range(2): depthbokeh.scatter_blur(torch.rand(1, 1, 4, 4), torch.ones(1, 1, 4, 4))"
+    result = run(twice, tmp_path, CXX="no-such-compiler")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("depthbokeh runs its slower reference: no C++ compiler") == 1
+
+
+def test_loaded_library_was_built_from_these_sources():
+    if not ops.load_operators():
+        assert "CI" not in os.environ, _native.load().origin
+        pytest.skip(_native.load().origin)
+    assert ops.build_info() == _build.hash_sources(_build.find_sources())
