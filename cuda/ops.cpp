@@ -77,7 +77,10 @@ struct Call {
                 static_cast<int>(image.size(3)),
                 &aperture,
                 0} {
-    STD_TORCH_CHECK(find_largest(problem.radius, radius.numel(), problem.largest), "radius must be finite");
+    problem.largest = find_largest(problem.radius, radius.numel());
+    STD_TORCH_CHECK(std::isfinite(problem.largest), "radius must be finite");
+    problem.brightest = find_largest(problem.image, image.numel());
+    problem.dazzling = find_dazzling(problem.image, image.numel(), problem.brightest);
   }
 };
 

@@ -81,10 +81,11 @@ class Aperture:
             roundness: From 0 (straight edges) to 1 (a circle): the curvature of an edge over that of the circle
                 through the vertices.
         """
-        if blades < 3 or int(blades) != blades:
+        if not 3 <= blades < math.inf or int(blades) != blades:
             raise ValueError(f"blades must be a whole number of at least 3, got {blades}")
         if not 0 <= roundness <= 1:
             raise ValueError(f"roundness must be between 0 and 1, got {roundness}")
+        _check_rotation(rotation_deg)
         name = _spell("polygon", int(blades), (rotation_deg, 0.0), (roundness, 0.0))
         return _table(name, _rotate(_blades(int(blades), roundness), rotation_deg))
 
@@ -99,7 +100,8 @@ class Aperture:
             raise ValueError(f"inner must be at least 0 and below 1, got {inner}")
         rim = 1 / math.sqrt(1 - inner**2)
         return _ellipses(
-            f"ring:{inner:g}", [(1.0, rim, 1.0, 0.0, 0.0), (-1.0, inner * rim, 1.0, 0.0, 0.0)][: 2 if inner else 1]
+            f"ring:{_number(inner)}",
+            [(1.0, rim, 1.0, 0.0, 0.0), (-1.0, inner * rim, 1.0, 0.0, 0.0)][: 2 if inner else 1],
         )
 
     @staticmethod
@@ -114,6 +116,7 @@ class Aperture:
         """
         if not 0 <= strength < 1:
             raise ValueError(f"strength must be at least 0 and below 1, got {strength}")
+        _check_rotation(rotation_deg)
         name = _spell("cat_eye", strength, (rotation_deg, 0.0))
         half = math.acos(strength)  # the right-hand arc, of the circle whose centre is on the left
         if rotation_deg == 0:
@@ -133,6 +136,7 @@ class Aperture:
         """
         if not 0 < ratio < math.inf:
             raise ValueError(f"ratio must be positive, got {ratio}")
+        _check_rotation(rotation_deg)
         turn = math.radians(rotation_deg)
         yy = ratio * math.sin(turn) ** 2 + math.cos(turn) ** 2 / ratio
         xy = (ratio - 1 / ratio) * math.sin(turn) * math.cos(turn)
@@ -170,6 +174,11 @@ _CONSTRUCTORS: dict[str, tuple[Callable[..., Aperture], int, int]] = {
 _parsed: dict[str, Aperture] = {}
 
 
+def _check_rotation(rotation_deg: float) -> None:
+    if not math.isfinite(rotation_deg):
+        raise ValueError(f"rotation_deg must be finite, got {rotation_deg}")
+
+
 def _parse(text: str) -> Aperture:
     name, *values = text.split(":")
     if name not in _CONSTRUCTORS:
@@ -190,7 +199,12 @@ def _spell(name: str, first: float, *optional: tuple[float, float]) -> str:
     values = [value for value, _ in optional]
     while values and values[-1] == optional[len(values) - 1][1]:
         values.pop()
-    return ":".join([name, *(f"{value:g}" for value in (first, *values))])
+    return ":".join([name, *map(_number, (first, *values))])
+
+
+def _number(value: float) -> str:
+    """All digits of a number, whole ones without a point."""
+    return repr(float(value)).removesuffix(".0")
 
 
 def _ellipses(name: str, parts: list[tuple[float, float, float, float, float]]) -> Aperture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -60,7 +61,7 @@ def scatter_blur(
     """
     image, radius, shape = _check(image, radius, aperture, max_radius, backend)
     if _use_native(backend, image.device):
-        return ops.scatter_blur(image, radius, shape)
+        return _name_bad_radius(ops.scatter_blur, image, radius, shape)
     return reference.scatter_blur(image, radius, shape, max_radius)
 
 
@@ -85,7 +86,7 @@ def gather_blur(
     """
     image, radius, shape = _check(image, radius, aperture, max_radius, backend)
     if _use_native(backend, image.device):
-        return ops.gather_blur(image, radius, shape)
+        return _name_bad_radius(ops.gather_blur, image, radius, shape)
     return reference.gather_blur(image, radius, shape, max_radius)
 
 
@@ -109,6 +110,16 @@ def _check(
             raise ValueError(f"max_radius must be finite and not negative, got {max_radius}")
         radius = radius.clamp(max=max_radius)
     return image, radius, Aperture.parse(aperture)
+
+
+def _name_bad_radius(operator: Callable[..., Tensor], image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
+    """Calls an operator; the kernel finds a bad radius while it reads them all, but can raise no ValueError."""
+    try:
+        return operator(image, radius, aperture)
+    except RuntimeError as error:
+        if "radius must be finite" in str(error):
+            raise ValueError("radius must be finite") from None
+        raise
 
 
 _warned = False

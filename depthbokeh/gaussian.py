@@ -75,6 +75,7 @@ def _convolve(image: Tensor, taps: Tensor) -> Tensor:
     excess = max(0, len(taps) // 2 - max(height, width))
     taps = taps[excess : len(taps) - excess].to(image)
     planes = image.reshape(batch * channels, 1, height, width)
-    planes = torch.nn.functional.conv2d(planes, taps.view(1, 1, 1, -1), padding=(0, len(taps) // 2))
-    planes = torch.nn.functional.conv2d(planes, taps.view(1, 1, -1, 1), padding=(len(taps) // 2, 0))
+    with torch.autocast(image.device.type, enabled=False):
+        planes = torch.nn.functional.conv2d(planes, taps.view(1, 1, 1, -1), padding=(0, len(taps) // 2))
+        planes = torch.nn.functional.conv2d(planes, taps.view(1, 1, -1, 1), padding=(len(taps) // 2, 0))
     return planes.reshape(batch, channels, height, width)

@@ -31,11 +31,11 @@ def gather_blur(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: f
 
 def _run(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: float | None, adjoint: bool) -> Tensor:
     if not image.numel():
-        return image + 0 * radius
+        return (image + 0 * radius).to(image.dtype)
+    if not torch.compiler.is_compiling() and not radius.isfinite().all():
+        raise ValueError("radius must be finite")
     if max_radius is None:
         max_radius = float(radius.detach().max())
-    if not math.isfinite(max_radius):
-        raise ValueError("radius must be finite")
     blurred: Tensor = _Blur.apply(image, radius, aperture, max_radius, adjoint, False)  # type: ignore[no-untyped-call]
     return blurred
 
@@ -82,11 +82,12 @@ def _scatter(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: floa
     summed = torch.float64 if image.device.type != "mps" else image.dtype
     starts = torch.zeros(batch, channels, height, width + 1, dtype=summed, device=image.device)
     shares = torch.zeros_like(starts)
+    blurred_radius = _blurred_radius(radius, aperture)
     for dy, sign, ends in _rows(radius, aperture, max_radius, slope):
         source = slice(max(0, -dy), min(height, height - dy))
         target = slice(max(0, dy), min(height, height + dy))
         light = (image * _density(radius, aperture)).to(summed)[:, :, source] * sign  # (B, C, h, W)
-        weight = light * (-2 / radius[:, :, source]) if slope else light
+        weight = light * (-2 / blurred_radius[:, :, source]) if slope else light
         for side, (at, part, moved) in zip((1, -1), ends, strict=True):
             at = at[:, :, source].expand_as(light)
             starts[:, :, target].scatter_add_(3, at, side * weight)
@@ -101,7 +102,7 @@ def _gather(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: float
     summed = torch.float64 if image.device.type != "mps" else image.dtype
     sums = torch.nn.functional.pad(image.to(summed).cumsum(3), (1, 1))
     sums[..., -1] = sums[..., -2]  # (B, C, H, W + 2): light left of each pixel
-    density = _density(radius, aperture)
+    density, blurred_radius = _density(radius, aperture), _blurred_radius(radius, aperture)
     blurred = torch.zeros_like(image, dtype=summed)
     for dy, sign, ends in _rows(radius, aperture, max_radius, slope):
         source = slice(max(0, dy), min(height, height + dy))
@@ -111,7 +112,7 @@ def _gather(image: Tensor, radius: Tensor, aperture: Aperture, max_radius: float
             below, above = sums[:, :, source].gather(3, at), sums[:, :, source].gather(3, at + 1)
             light = below + part[:, :, target] * (above - below)
             if slope:
-                light = moved[:, :, target] * (above - below) - light * (2 / radius[:, :, target])
+                light = moved[:, :, target] * (above - below) - light * (2 / blurred_radius[:, :, target])
             blurred[:, :, target] += side * sign * density[:, :, target] * light
     blurred = blurred.to(image.dtype)
     return blurred if slope else blurred + image * _sharp(radius, aperture)
@@ -122,9 +123,15 @@ def _sharp(radius: Tensor, aperture: Aperture) -> Tensor:
     return (radius * aperture.extent <= 0.5).to(radius.dtype)
 
 
+def _blurred_radius(radius: Tensor, aperture: Aperture) -> Tensor:
+    """The radius where it blurs anything, else the largest that does not."""
+    return radius.clamp(min=0.5 / aperture.extent)
+
+
 def _density(radius: Tensor, aperture: Aperture) -> Tensor:
     """Light per area of a blurred pixel."""
-    return torch.where(radius * aperture.extent <= 0.5, 0, 1 / (math.pi * radius**2))
+    blurred_radius = _blurred_radius(radius, aperture)
+    return torch.where(radius * aperture.extent <= 0.5, 0, 1 / (math.pi * blurred_radius**2))
 
 
 _End = tuple[Tensor, Tensor, Tensor]
@@ -139,7 +146,7 @@ def _rows(
     all (B, 1, H, W). Ends beyond the frame are moved to its edge.
     """
     height, width = radius.shape[2:]
-    r = radius.clamp(min=0.5 / aperture.extent)
+    r = _blurred_radius(radius, aperture)
     x = torch.arange(width, device=radius.device, dtype=radius.dtype)
     reach = min(height - 1, math.ceil(aperture.reach * max_radius + 0.5))
     parts = aperture.rows.tolist() if aperture.kind is ApertureKind.ELLIPSES else [None]

@@ -46,7 +46,8 @@ def test_library_is_compiled_once_on_first_use(tmp_path):
 
 def test_reference_runs_with_one_warning_where_there_is_no_compiler(tmp_path):
     copy_package(tmp_path)
-    twice = "import torch, depthbokeh\nfor _ in range(2): depthbokeh.scatter_blur(torch.rand(1, 1, 4, 4), torch.ones(1, 1, 4, 4))"
+    call = "depthbokeh.scatter_blur(torch.rand(1, 1, 4, 4), torch.ones(1, 1, 4, 4))"
+    twice = f"import torch, depthbokeh\nfor _ in range(2): {call}"
     result = run(twice, tmp_path, CXX="no-such-compiler")
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("depthbokeh runs its slower reference: no C++ compiler") == 1

@@ -153,10 +153,9 @@ DEPTHBOKEH_INLINE void gather_tile(const Problem<Real>& p, const Tile& t, const 
   Tiles tile{p, t, static_cast<One*>(scratch), std::max(0, t.y0 - reach), rows};
   tile.prepare(image, channels, std::min(p.height, t.y1 + reach));
   alignas(64) Real r[kLanes];
-  std::fill(r, r + kLanes, Real(1));
   for (int y = t.y0; y < t.y1; ++y) {
     const size_t at = size_t(y) * p.width + t.x0;
-    std::copy(radius + at, radius + at + lanes, r);
+    p.load_radii(radius + at, lanes, r);
     alignas(64) One blurred[kLanes] = {}, sloped[kLanes] = {};
     if (p.aperture->kind == ApertureKind::kTable)
       tile.target_row(y, r, 1, nullptr, blurred, sloped);

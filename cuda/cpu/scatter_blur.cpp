@@ -163,10 +163,9 @@ DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const
   ScatterTile<Acc, kSlope, Real> tile{p, t, static_cast<typename Vec<Acc>::Pair*>(scratch), rows};
   const int reach = p.max_rows(), lanes = t.x1 - t.x0;
   alignas(64) Real r[kLanes], light[kChannels][kLanes] = {};
-  std::fill(r, r + kLanes, Real(1));
   for (int y = std::max(0, t.y0 - reach); y < std::min(p.height, t.y1 + reach); ++y) {
     const size_t from = size_t(y) * p.width + t.x0;
-    std::copy(radius + from, radius + from + lanes, r);
+    p.load_radii(radius + from, lanes, r);
     for (int c = 0; c < channels; ++c)
       std::copy(image + c * p.plane() + from, image + c * p.plane() + from + lanes, light[c]);
     if (!kSlope && y >= t.y0 && y < t.y1)

@@ -38,7 +38,9 @@ struct Problem {
   int64_t batch, channels;
   int height, width;
   const Aperture<Real>* aperture;
-  Real largest;  // radius
+  Real largest;    // radius
+  Real brightest;  // magnitude in the image
+  Real dazzling;   // see find_dazzling
 
   size_t plane() const { return size_t(height) * width; }
   int rows_of(Real r) const { return static_cast<int>(std::min(aperture->reach * r + Real(0.5), Real(height))); }
@@ -47,6 +49,12 @@ struct Problem {
     return static_cast<int>(std::min(aperture->extent * largest + Real(0.5), Real(width))) + 1;
   }
   bool sharp(Real r) const { return r * aperture->extent <= Real(0.5); }
+  // Radii of neighbouring pixels, kLanes of them, all positive: those that blur nothing are alike.
+  DEPTHBOKEH_INLINE void load_radii(const Real* from, int lanes, Real* __restrict to) const {
+    const Real least = Real(0.25) / aperture->extent;
+    for (int i = 0; i < kLanes; ++i) to[i] = least;
+    for (int i = 0; i < lanes; ++i) to[i] = from[i] > least ? from[i] : least;
+  }
   // Rows of a tile. Depends on the image alone, so that results do not change with the number of threads.
   int band() const { return std::min(128, std::max(16, height / 8)); }
 };
@@ -87,65 +95,72 @@ void for_each_band(const Problem<Real>& p, const Make& make) {
   });
 }
 
-// The largest of many numbers, at least 0; false if one of them is not finite.
+// The largest magnitude of many numbers; NaN or infinite if one of them is not finite.
 template <typename Real>
-bool find_largest(const Real* values, int64_t count, Real& largest) {
+Real find_largest(const Real* values, int64_t count) {
   constexpr int64_t kChunk = 1 << 14;
   const int64_t chunks = (count + kChunk - 1) / kChunk;
   std::vector<Real> found(chunks);
-  std::atomic<bool> finite{true};
   torch::stable::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
     for (; begin < end; ++begin) {
-      const Real* from = values + begin * kChunk;
-      const int64_t n = std::min(kChunk, count - begin * kChunk);
-      Real most[kLanes] = {}, zero[kLanes] = {};  // x * 0 is NaN where x is not finite
-      for (int64_t i = 0; i < n; i += kLanes)
-        for (int64_t j = 0; j < std::min<int64_t>(kLanes, n - i); ++j) {
-          most[j] = most[j] > from[i + j] ? most[j] : from[i + j];
-          zero[j] += from[i + j] * 0;
+      alignas(64) Real most[kLanes] = {}, zero[kLanes] = {};  // x * 0 is NaN where x is not finite
+      const int64_t last = std::min(count, (begin + 1) * kChunk);
+      int64_t i = begin * kChunk;
+      for (; i + kLanes <= last; i += kLanes)
+        for (int j = 0; j < kLanes; ++j) {
+          const Real v = std::abs(values[i + j]);
+          most[j] = most[j] > v ? most[j] : v;
+          zero[j] += v * 0;
         }
-      Real nothing = 0;
-      for (int j = 0; j < kLanes; ++j) {
-        found[begin] = std::max(found[begin], most[j]);
-        nothing += zero[j];
+      for (; i < last; ++i) {
+        most[0] = std::max(most[0], std::abs(values[i]));
+        zero[0] += values[i] * 0;
       }
-      if (!(nothing == 0)) finite = false;
+      for (int j = 0; j < kLanes; ++j) found[begin] = std::max(found[begin], most[j]);
+      for (int j = 0; j < kLanes; ++j) found[begin] += zero[j];
     }
   });
-  for (Real value : found) largest = std::max(largest, value);
-  return finite;
+  Real largest = 0;
+  for (Real value : found) {
+    if (!std::isfinite(value)) return value;
+    largest = std::max(largest, value);
+  }
+  return largest;
 }
 
-// Running sums in float lose what is 1e-7 of the brightest value beside it. Where the light of a tile spans so much
-// that this could be seen (an HDR lamp at night), the tile is done in double. The squared mean of roots stands for
-// the common brightness: a few bright pixels hardly move it, and black ones do not count. Every fourth row is enough.
+// Running sums in float lose what is 1e-7 of the brightest value in a tile. That is seen only where a light far above
+// white shines into the dark (an HDR lamp at night): tiles with values above this are summed in double. The squared
+// mean of roots stands for the common brightness, which a few bright pixels hardly move.
+template <typename Real>
+Real find_dazzling(const Real* values, int64_t count, Real largest) {
+  constexpr Real kWhite = 4;  // pictures lie within 0..1, with some headroom for recovered highlights
+  if (largest <= kWhite) return kWhite;
+  constexpr int64_t kChunk = 1 << 14;
+  const int64_t chunks = (count + kChunk - 1) / kChunk;
+  std::vector<double> roots(chunks);
+  torch::stable::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+    for (; begin < end; ++begin)
+      for (int64_t i = begin * kChunk; i < std::min(count, (begin + 1) * kChunk); i += 4)
+        roots[begin] += std::sqrt(std::abs(values[i]));
+  });
+  double sum = 0;
+  for (double root : roots) sum += root;
+  const double mean = 4 * sum / count;
+  return std::max(kWhite, Real(32 * mean * mean));
+}
+
 template <typename Real>
 DEPTHBOKEH_INLINE bool needs_double(const Problem<Real>& p, const Real* image, int channels, int x0, int x1, int y0,
                                     int y1) {
   if (sizeof(Real) == sizeof(double)) return true;
-  for (int c = 0; c < channels; ++c) {
-    Real largest[kLanes] = {}, roots[kLanes] = {}, counts[kLanes] = {};
+  if (p.brightest <= p.dazzling) return false;
+  for (int c = 0; c < channels; ++c)
     for (int y = y0; y < y1; ++y) {
       const Real* from = image + c * p.plane() + size_t(y) * p.width;
-      for (int x = x0; x < x1; x += kLanes) {
-        const int lanes = std::min(kLanes, x1 - x);
-        for (int i = 0; i < lanes; ++i) largest[i] = std::max(largest[i], std::abs(from[x + i]));
-        if ((y - y0) % 4 == 0)
-          for (int i = 0; i < lanes; ++i) {
-            const Real root = std::sqrt(std::abs(from[x + i]));
-            roots[i] += root;
-            counts[i] += root > 0 ? 1 : 0;
-          }
-      }
+      int dazzled = 0;
+      for (int x = x0; x < x1; ++x) dazzled |= std::abs(from[x]) > p.dazzling;
+      if (dazzled) return true;
     }
-    double most = 0, sum = 0, count = 0;
-    for (int i = 0; i < kLanes; ++i) {
-      most = std::max(most, double(largest[i]));
-      sum += roots[i];
-      count += counts[i];
-    }
-    if (most * count * count > 32 * sum * sum) return true;
-  }
   return false;
 }
 
