@@ -18,15 +18,20 @@ struct ScatterTile {
   Pair* ends;  // (band, pitch), zero before and after
   RowEnds<Real> rows;
 
-  DEPTHBOKEH_INLINE static Pair pair(const Real* v, Acc first, Acc second) {
-    const Acc a = v[0], b = v[1], c = v[2], d = v[3];
-    return Pair{a * first, b * first, c * first, d * first, a * second, b * second, c * second, d * second};
+  DEPTHBOKEH_INLINE static One load(const Real* v) {
+    typename Vec<Real>::One light;
+    std::memcpy(&light, v, sizeof(light));
+    return __builtin_convertvector(light, One);
+  }
+  DEPTHBOKEH_INLINE static Pair pair(One first, One second) {
+    return __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7);
   }
 
   // Rows first..last (offsets from the source's row) of one source, at `home` in the tile. `v` is its light, `dv`
   // the light that its derivative moves along with the ends.
   DEPTHBOKEH_INLINE void deposit(Pair* home, int lane, const Real* v, const Real* dv, int first, int last) const {
-    const Pair whole = pair(v, 1, 0), split = pair(v, 0, 1), moved = kSlope ? pair(dv, 0, 1) : Pair{};
+    const One light = load(v), none{};
+    const Pair whole = pair(light, none), split = pair(none, light), moved = kSlope ? pair(none, load(dv)) : Pair{};
     const ptrdiff_t pitch = t.pitch();
     Pair* row = home + first * pitch;
     for (ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane; first <= last;
@@ -44,8 +49,9 @@ struct ScatterTile {
   // The same for rows that mirror each other: `above` and `below` say how many there are room for.
   DEPTHBOKEH_INLINE void deposit_mirrored(Pair* home, int lane, const Real* v, const Real* dv, int first, int above,
                                           int below) const {
-    const Pair whole = pair(v, 1, 0), split = pair(v, 0, 1), moved = kSlope ? pair(dv, 0, 1) : Pair{};
-    const Pair both = pair(v, 2, 1);
+    const One light = load(v), none{};
+    const Pair whole = pair(light, none), split = pair(none, light), moved = kSlope ? pair(none, load(dv)) : Pair{};
+    const Pair both = pair(light + light, light);
     const ptrdiff_t pitch = t.pitch();
     ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane;
     const auto right_of = [&]() __attribute__((always_inline)) {
@@ -166,12 +172,14 @@ DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const
   for (int y = std::max(0, t.y0 - reach); y < std::min(p.height, t.y1 + reach); ++y) {
     const size_t from = size_t(y) * p.width + t.x0;
     p.load_radii(radius + from, lanes, r);
-    for (int c = 0; c < channels; ++c)
-      std::copy(image + c * p.plane() + from, image + c * p.plane() + from + lanes, light[c]);
+    for (int c = 0; c < channels; ++c) load_lanes(image + c * p.plane() + from, lanes, light[c]);
     if (!kSlope && y >= t.y0 && y < t.y1)
       for (int c = 0; c < channels; ++c) {
+        alignas(64) Real sum[kLanes];
         Real* to = out + c * p.plane() + from;
-        for (int i = 0; i < lanes; ++i) to[i] += p.sharp(r[i]) ? light[c][i] : 0;
+        load_lanes(to, lanes, sum);
+        for (int i = 0; i < kLanes; ++i) sum[i] += p.sharp(r[i]) ? light[c][i] : 0;
+        std::memcpy(to, sum, lanes * sizeof(Real));
       }
     if (p.aperture->kind == ApertureKind::kTable)
       tile.source_row(y, r, light, 1, nullptr);
@@ -219,8 +227,14 @@ struct ScatterWorker {
   void operator()(int64_t b, int y0) {
     for (int64_t c = 0; c < p.channels; c += kChannels) {
       const size_t offset = (b * p.channels + c) * p.plane();
-      scatter_band(p, slope, p.image + offset, p.radius + b * p.plane(), p.out + offset,
-                   static_cast<int>(std::min<int64_t>(kChannels, p.channels - c)), y0, scratch.get(), rows.ends());
+      const int channels = static_cast<int>(std::min<int64_t>(kChannels, p.channels - c));
+      const size_t rows_size = size_t(std::min(p.band(), p.height - y0)) * p.width;
+      for (int i = 0; i < channels; ++i) {
+        Real* out = p.out + offset + i * p.plane() + size_t(y0) * p.width;
+        std::fill(out, out + rows_size, Real(0));
+      }
+      scatter_band(p, slope, p.image + offset, p.radius + b * p.plane(), p.out + offset, channels, y0, scratch.get(),
+                   rows.ends());
     }
   }
 };
@@ -230,7 +244,6 @@ struct ScatterWorker {
 template <typename Real>
 void scatter_blur(const Problem<Real>& p, bool slope) {
   if (p.aperture->kind == ApertureKind::kGaussian) return gaussian_blur<Real>(p, {true, slope, nullptr, nullptr});
-  std::memset(p.out, 0, size_t(p.batch * p.channels) * p.plane() * sizeof(Real));
   for_each_band(p, [&] { return ScatterWorker<Real>(p, slope); });
 }
 

@@ -30,6 +30,15 @@ DEPTHBOKEH_INLINE void transpose(typename Vec<T>::One v[4]) {
   v[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
 
+// The values of kLanes pixels, or of fewer at the end of a row.
+template <typename Real>
+DEPTHBOKEH_INLINE void load_lanes(const Real* __restrict from, int lanes, Real* __restrict to) {
+  if (lanes == kLanes)
+    for (int i = 0; i < kLanes; ++i) to[i] = from[i];
+  else
+    std::copy(from, from + lanes, to);
+}
+
 template <typename Real>
 struct Problem {
   const Real* image;   // (B, C, H, W)
@@ -53,7 +62,8 @@ struct Problem {
   DEPTHBOKEH_INLINE void load_radii(const Real* from, int lanes, Real* __restrict to) const {
     const Real least = Real(0.25) / aperture->extent;
     for (int i = 0; i < kLanes; ++i) to[i] = least;
-    for (int i = 0; i < lanes; ++i) to[i] = from[i] > least ? from[i] : least;
+    load_lanes(from, lanes, to);
+    for (int i = 0; i < kLanes; ++i) to[i] = to[i] > least ? to[i] : least;
   }
   // Rows of a tile. Depends on the image alone, so that results do not change with the number of threads.
   int band() const { return std::min(128, std::max(16, height / 8)); }
