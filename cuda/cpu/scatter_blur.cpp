@@ -131,32 +131,31 @@ struct ScatterTile {
 
   // Running sums, added to the image; clears the tile for the next one.
   DEPTHBOKEH_INLINE void resolve(Real* out, int channels) const {
-    using Sum = typename Vec<double>::One;
     using Light = typename Vec<Real>::One;
     const int begin = std::max(t.lo, 0), end = std::min(t.hi + 1, p.width);
     for (int y = t.y0; y < t.y1; ++y) {
       One* half = reinterpret_cast<One*>(ends + (y - t.y0) * ptrdiff_t(t.pitch()));
-      Sum sum{};
-      if (t.lo < 0) sum = __builtin_convertvector(half[0], Sum), half += 2;
-      for (int x = begin; x < end; x += 4, half += 8) {
-        const int count = std::min(4, end - x);
-        Light light[4]{};
-        for (int i = 0; i < count; ++i) {
-          sum += __builtin_convertvector(half[2 * i], Sum);
-          light[i] = __builtin_convertvector(sum - __builtin_convertvector(half[2 * i + 1], Sum), Light);
+      One sum{};
+      if (t.lo < 0) sum = half[0], half += 2;
+      int x = begin;
+      for (; x + 4 <= end; x += 4, half += 8) {
+        Light light[4];
+        for (int i = 0; i < 4; ++i) {
+          sum += half[2 * i];
+          light[i] = __builtin_convertvector(sum - half[2 * i + 1], Light);
         }
         transpose<Real>(light);
         for (int c = 0; c < channels; ++c) {
           Real* to = out + c * p.plane() + size_t(y) * p.width + x;
-          if (count == 4) {
-            Light before;
-            std::memcpy(&before, to, sizeof(Light));
-            before += light[c];
-            std::memcpy(to, &before, sizeof(Light));
-          } else {
-            for (int i = 0; i < count; ++i) to[i] += light[c][i];
-          }
+          Light before;
+          std::memcpy(&before, to, sizeof(Light));
+          before += light[c];
+          std::memcpy(to, &before, sizeof(Light));
         }
+      }
+      for (; x < end; ++x, half += 2) {
+        sum += half[0];
+        for (int c = 0; c < channels; ++c) out[c * p.plane() + size_t(y) * p.width + x] += Real(sum[c] - half[1][c]);
       }
     }
     std::memset(static_cast<void*>(ends), 0, sizeof(Pair) * t.pitch() * (t.y1 - t.y0));
