@@ -45,5 +45,5 @@ $(VENV)/installed: pyproject.toml setup.py $(NATIVE)
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[docs]"
+	$(BIN)/python -m pip install --quiet "mkdocs<2" "mkdocstrings[python]"
 	touch $@

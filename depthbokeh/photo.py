@@ -235,8 +235,8 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Pa
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with atomic_path(f"{folder}/note.txt", overwrite=False) as temporary:
         ...         _ = temporary.write_text("whole")
-        ...     [entry.name for entry in Path(folder).iterdir()]
-        ['note.txt']
+        ...     Path(folder, "note.txt").read_text()
+        'whole'
     """
     path = Path(path)
     _check_target(path, overwrite)
