@@ -23,6 +23,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+# Two OpenMP runtimes share the cores, torch's and the yardstick's: threads that wait must not spin in the other's way.
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
 import torch
 from rich.console import Console
 from rich.table import Table
