@@ -16,4 +16,4 @@ for step in range(80):
     loss.backward()
     optimizer.step()
     if step % 20 == 19:
-        print(f"step {step + 1}: radius {float(radius):.2f} (6.50), loss {float(loss):.2e}")
+        print(f"step {step + 1}: radius {radius.item():.2f} (6.50), loss {loss.item():.2e}")
