@@ -15,7 +15,7 @@ from .layers import Focus, fuse_defocus
 # Up to this radius a pixel counts as in focus; it passes over into the blurred ones within one pixel more.
 _SHARP_RADIUS = 0.5
 # Without gradients larger pictures are rendered in bands of about this many pixels, which bounds memory.
-_BAND_PIXELS = 1 << 21
+_BAND_PIXELS = 3 << 21
 # Share of its own colour that a pixel keeps where no other light reaches it.
 _OWN = 1e-6
 
