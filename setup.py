@@ -50,6 +50,7 @@ def native_extension() -> dict:
 setup(
     packages=[
         "depthbokeh",
+        "depthbokeh.data",
         "depthbokeh.models",
         "depthbokeh.models.masks",
         "depthbokeh.models.depth",

@@ -1,4 +1,4 @@
-"""The command ``depthbokeh``: render, demo, info."""
+"""The command ``depthbokeh``: render, demo, synthesize, info."""
 
 from __future__ import annotations
 
@@ -138,6 +138,29 @@ def demo(
 
     write_sheet(output, overwrite=overwrite)
     typer.echo(f"{output}")
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to; pairs that it holds are kept.")],
+    pairs: Annotated[int, typer.Option(min=1, help="How many pairs the folder is to hold.")] = 500,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the pictures in pixels.")] = "768x512",
+    seed: Annotated[int, typer.Option(min=0, help="Another number gives other pairs.")] = 0,
+    aperture: Annotated[str, typer.Option(help="Shape of the blur, as for render.")] = "disk",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Rays per pixel. Default: as many as the blur needs.")
+    ] = None,
+    photos: Annotated[
+        bool, typer.Option("--photos", help="Take half of the backdrops from scikit-image's sample photos.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for every processor.")] = None,
+) -> None:
+    """Makes up pairs of pictures, all in focus and with exact bokeh, with disparity and mask, in EBB!'s layout."""
+    from .data import synthesize as job
+
+    recipe = job.Recipe(job.parse_size(size), seed, aperture, samples, photos)
+    written = job.write_pairs(out, pairs, recipe, workers=workers)
+    typer.echo(f"{out}: {written} pairs written, {pairs - written} were there")
 
 
 @app.command()
