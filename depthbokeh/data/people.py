@@ -18,7 +18,7 @@ _LEG = ((0.55, 5.5), (0.65, 9.0))
 def person(rng: Rng, size: tuple[int, int], unit: float, x: float, base: float, tall: float) -> Sprite:
     """A whole figure, or head and shoulders where its feet are below the picture."""
     whole = base < size[0]
-    head = tall * (rng.uniform(0.085, 0.1) if whole else rng.uniform(0.17, 0.22))
+    head = tall * (rng.uniform(0.07, 0.08) if whole else rng.uniform(0.17, 0.22))
     y = base - tall + head * 1.3
     skin = to_linear(vary_color(rng, parse_color(rng.choice(_SKIN)), 0.05))
     hair = _comb(rng, size, unit)

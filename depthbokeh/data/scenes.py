@@ -144,19 +144,12 @@ class _Composer:
         rng = self.rng
         draw = _SUBJECTS[rng.integers(len(_SUBJECTS))]
         x = self._place(0.22)
-        base = max(self._row_of(self.near), 0.0)
-        cut = base > self.margin + self.size[0]
+        # What stands below the frame is cut off by it.
+        base = min(self._row_of(self.near), self.canvas[0] + 2.0)
         top = self.margin + self.size[0] * rng.uniform(0.08, 0.35)
         if draw is not person and rng.random() < 0.3:
             top += self.size[0] * 0.2
-        sprite = draw(
-            rng,
-            self.canvas,
-            self.unit,
-            x,
-            base if not cut else self.canvas[0] + 2.0,
-            max(base, top + self.unit * 0.3) - top,
-        )
+        sprite = draw(rng, self.canvas, self.unit, x, base, base - top)
         return self._layer(sprite.color, sprite.alpha, self.near)
 
     def _layer(self, light: Array, alpha: Array, disparity: float) -> Layer:

@@ -45,9 +45,14 @@ class Sprite:
 
     def paint(self, cover: Array, light: Array) -> None:
         """Puts a colour or picture (linear) over what is there, by its coverage ``(h, w)``."""
-        kept = 1 - cover
-        self.light = self.light * kept[..., None] + light * cover[..., None]
-        self.alpha = self.alpha * kept + cover
+        rows, columns = np.flatnonzero(cover.any(1)), np.flatnonzero(cover.any(0))
+        if len(rows) == 0:
+            return
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        added = cover[box].astype(np.float32)
+        self.light[box] *= (1 - added)[..., None]
+        self.light[box] += added[..., None] * (light if light.ndim == 1 else light[box])
+        self.alpha[box] += added * (1 - self.alpha[box])
 
     @property
     def color(self) -> Array:

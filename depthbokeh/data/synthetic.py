@@ -13,7 +13,7 @@ in q, ``defocus(q) = defocus(p) / (1 + slope . u)``, slope being the gradient of
 Every ray is composited front to back by the alphas that it meets, and the rays of a pixel are averaged: hidden
 surfaces, partly covered lenses and slanted planes are right by construction. Colour and alpha are constant over each
 pixel of a plane, as in the definition of the blur operators. With finitely many rays, each stands for its share of the
-lens: it reads a plane's mean over the square that this share covers there, never less than the pixel itself.
+lens: it reads a plane's mean over a square somewhat larger than that share there, never less than the pixel itself.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from ..aperture import Aperture
 
 # Rows that are rendered together: what a band touches should stay in the processor's cache.
 _BAND_ROWS = 64
+# Side of the square that a ray reads over the side of its share: whole pixels leave gaps and overlaps at 1.
+_SPREAD = 1.3
 _FEWEST_SAMPLES, _MOST_SAMPLES = 64, 600
 
 
@@ -41,7 +43,7 @@ class Layer:
         disparity: At the frame's pixel (0, 0); larger is nearer.
         slope: Change of the disparity per pixel to the right and per pixel down.
         origin: x and y, in pixels of the frame, of the picture's first pixel; negative where it reaches beyond the
-            frame, as it must by the blur's radius for light from there to be right.
+            frame, as it must by somewhat more than the blur's radius for light from there to be right.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -99,7 +101,7 @@ class Scene:
         ValueError: If there is no layer, or ``subject`` is none of them.
 
     Example:
-        >>> wall = Layer(torch.full((3, 24, 24), 0.5), torch.ones(1, 24, 24), disparity=0.0, origin=(-4, -4))
+        >>> wall = Layer(torch.full((3, 28, 28), 0.5), torch.ones(1, 28, 28), disparity=0.0, origin=(-6, -6))
         >>> ball = Layer(torch.ones(3, 6, 6), torch.ones(1, 6, 6), disparity=1.0, origin=(5, 5))
         >>> pair = Scene((wall, ball), size=(16, 16), focus=1.0, strength=4.0, subject=1).render()
         >>> round(float(pair.bokeh[0, 0, 8, 8]), 3), round(float(pair.bokeh[0, 0, 0, 0]), 3)
@@ -207,7 +209,7 @@ class _Plane:
         if float(tilt.min()) <= 0.1:
             steep = math.hypot(across, down)
             raise ValueError(f"slope must let the plane clear the lens: defocus changes by {steep:g} px per px")
-        share = math.sqrt(math.pi / len(lens)) if len(lens) > 1 else 0.0
+        share = _SPREAD * math.sqrt(math.pi / len(lens)) if len(lens) > 1 else 0.0
         height, width = layer.alpha.shape[1:]
         left, top = layer.origin
         reach = _largest_defocus(defocus, (left, top, left + width, top + height))

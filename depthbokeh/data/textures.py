@@ -292,7 +292,7 @@ def bark(rng: Rng, size: tuple[int, int], unit: float) -> Array:
 
 
 def cloth(rng: Rng, size: tuple[int, int], unit: float) -> Array:
-    """Plain, striped or checked cloth with a weave."""
+    """Plain, striped or checked cloth with folds."""
     height, width = size
     first, second = (vary_color(rng, parse_color(color), 0.1) for color in rng.choice(CLOTH_COLORS, 2, replace=False))
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -302,9 +302,8 @@ def cloth(rng: Rng, size: tuple[int, int], unit: float) -> Array:
     across = _stripe(x + bend, period) if kind in (1, 3) else np.zeros(size, np.float32)
     down = _stripe(y + bend, period) if kind in (2, 3) else np.zeros(size, np.float32)
     srgb = first + ((across + down) / 2)[..., None] * (second - first)
-    weave = 0.06 * (np.sin(x * 2.1) * np.sin(y * 2.1))[..., None]
     folds = noise(rng, size, unit * 0.25, octaves=3, stretch=2)[..., None]
-    return to_linear(np.clip(srgb * (1 + weave) * (0.7 + 0.6 * folds), 0, 1))
+    return to_linear(grain(rng, np.clip(srgb * (0.7 + 0.6 * folds), 0, 1), 0.05, unit * 0.003))
 
 
 def _stripe(x: Array, period: float) -> Array:
@@ -348,32 +347,25 @@ def ground(rng: Rng, size: tuple[int, int], unit: float, horizon: float) -> Arra
     import cv2
 
     height, width = size
-    side = 512
+    side = 1024
     kind = rng.integers(3)
-    tile = (bricks, stone, _turf)[kind](rng, (side, side), 256.0)
+    tile = (bricks, stone, _turf)[kind](rng, (side, side), 512.0)
     distance = np.maximum(np.arange(height, dtype=np.float32) - horizon, 1.0) / unit
     depth = 0.35 / distance  # of the row, where 1 is as wide as the unit
     x = (np.arange(width, dtype=np.float32) - width / 2) / unit
-    texels = 256 * (0.6 if kind == 0 else 1.0)
-    at_x = x[None, :] * depth[:, None] * texels
-    at_y = np.broadcast_to((depth * 2.0 * texels)[:, None], size)
+    texels = 512 * (0.6 if kind == 0 else 1.0)
     footprint = np.maximum(2.0 * depth * texels / (distance * unit), 1.0)  # texels per pixel, down
     level = np.clip(np.log2(footprint), 0, 9)
     light = np.zeros((*size, 3), np.float32)
     for index in range(10):
-        weight = np.clip(1 - np.abs(level - index), 0, 1)[:, None, None]
-        if weight.max() > 0:
-            scale = 2**index
-            around = side // scale
-            map_x, map_y = ((at / scale - 0.5 + 0.5 / scale) % around for at in (at_x, at_y))
-            seen = cv2.remap(
-                tile,
-                map_x.astype(np.float32),
-                map_y.astype(np.float32),
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_WRAP,
-            )
-            light += weight * seen
+        weight = np.clip(1 - np.abs(level - index), 0, 1)
+        rows = np.flatnonzero(weight)
+        if len(rows):
+            near, scale = depth[rows, None] * texels, 2**index
+            map_x, map_y = np.broadcast_arrays(x * near, 2 * near)
+            around = [((at / scale - 0.5 + 0.5 / scale) % (side // scale)).astype(np.float32) for at in (map_x, map_y)]
+            seen = cv2.remap(tile, around[0], around[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+            light[rows] += weight[rows, None, None] * seen
         tile = tile.reshape(tile.shape[0] // 2, 2, -1, 2, 3).mean((1, 3)) if len(tile) > 1 else tile
     return light
 
