@@ -287,7 +287,7 @@ class TestCommand:
         records = [json.loads(line) for line in (one / "manifest.jsonl").read_text().splitlines()]
         assert [record["id"] for record in records] == [0, 1, 2]
         assert records[2]["aperture"] == "disk"
-        scene = random_scene(2, (32, 48))
+        scene = random_scene(records[2]["scene_seed"], (32, 48))
         truth = scene.render(samples=9)
         assert records[2]["strength"] == pytest.approx(scene.strength)
         assert records[2]["focus"] == pytest.approx(scene.focus)

@@ -131,6 +131,7 @@ def write_pair(root: Path, recipe: Recipe, index: int) -> None:
     record = {
         "id": index,
         **_recipe_record(recipe),
+        "scene_seed": seed,
         "strength": scene.strength,
         "focus": scene.focus,
         "disparity_scale": scale,

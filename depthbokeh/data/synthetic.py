@@ -30,7 +30,7 @@ from ..aperture import Aperture
 _BAND_ROWS = 64
 # Side of the square that a ray reads over the side of its share: whole pixels leave gaps and overlaps at 1.
 _SPREAD = 1.3
-_FEWEST_SAMPLES, _MOST_SAMPLES = 64, 600
+_FEWEST_SAMPLES, _MOST_SAMPLES = 96, 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +136,7 @@ class Scene:
 
         Args:
             aperture: Shape of the blur, see :class:`depthbokeh.Aperture`.
-            samples: Rays per pixel; by default as many as the blur needs, 64 to 600.
+            samples: Rays per pixel; by default as many as the blur needs, 96 to 600.
 
         Returns:
             The pictures and maps, float32.
@@ -147,7 +147,7 @@ class Scene:
         shape = Aperture.parse(aperture)
         radius = self.largest_radius()
         if samples is None:
-            samples = min(max(_FEWEST_SAMPLES, math.ceil(1.5 * radius**2)), _MOST_SAMPLES)
+            samples = min(max(_FEWEST_SAMPLES, math.ceil(2.5 * radius**2)), _MOST_SAMPLES)
         lens = shape.sample(samples)
         height, width = self.size
         sharp, blurred = torch.zeros(2, 3, height, width)
