@@ -1,0 +1,76 @@
+"""What is compared: this library's renderer at its settings, and the baselines, behind one signature."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import baselines
+import torch
+from torch import Tensor
+
+from depthbokeh import find_focus, fuse_defocus, render_defocus
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture to be rendered and what is known about it.
+
+    ``linear`` (1, 3, H, W) is all-in-focus in linear light; ``disparity`` and ``mask`` (1, 1, H, W) belong to it.
+    With ``exact`` the disparity is free of error, edges included, and the mask need not correct it.
+    """
+
+    linear: Tensor
+    disparity: Tensor
+    mask: Tensor
+    focus: float
+    strength: float
+    exact: bool
+
+    @functools.cached_property
+    def defocus(self) -> Tensor:
+        """One signed defocus in pixels for every pixel, (1, 1, H, W)."""
+        mask = None if self.exact else self.mask
+        return fuse_defocus(self.disparity, mask, strength=self.strength, focus=self.focus)
+
+    @classmethod
+    def of_pair(cls, linear: Tensor, disparity: Tensor, mask: Tensor, strength: float) -> Shot:
+        """A photo with an estimated disparity, in focus where its subject is."""
+        return cls(linear, disparity, mask, float(find_focus(disparity, mask)), strength, exact=False)
+
+
+Scheme = Callable[[Shot], Tensor]
+
+
+def _ours(shot: Shot) -> Tensor:
+    """This library: linear light in, linear light out. The only place that knows how it is called."""
+    return render_defocus(shot.linear, shot.defocus, gamma="linear")
+
+
+def _of_defocus(render: Callable[[Tensor, Tensor], Tensor], shot: Shot) -> Tensor:
+    return render(shot.linear, shot.defocus)
+
+
+OURS: dict[str, Scheme] = {"default": _ours}
+BASELINES: dict[str, Scheme] = {
+    "input": functools.partial(_of_defocus, baselines.unchanged),
+    "gather_gamma": functools.partial(_of_defocus, baselines.gather_gamma),
+    "gather_linear": functools.partial(_of_defocus, baselines.gather_linear),
+    "bokehme": functools.partial(_of_defocus, baselines.bokehme),
+    "scatter": functools.partial(_of_defocus, baselines.scatter),
+}
+SCHEMES = BASELINES | OURS
+
+
+def render(name: str, shot: Shot) -> Tensor:
+    """The scheme's picture in linear light, (1, 3, H, W).
+
+    Raises:
+        RuntimeError: If the scheme returns something that is no such picture.
+    """
+    with torch.no_grad():
+        picture = SCHEMES[name](shot)
+    if picture.shape != shot.linear.shape or not bool(torch.isfinite(picture).all()):
+        raise RuntimeError(f"{name}: returned {tuple(picture.shape)}, expected finite {tuple(shot.linear.shape)}")
+    return picture
