@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from depthbokeh import gather_blur, scatter_blur
+from depthbokeh import BlendRenderer, gather_blur, scatter_blur
 from depthbokeh.color import linear_to_srgb, srgb_to_linear
 
 # Beyond this distance from the disk's edge 0.5 + 0.5 tanh(4 x) is below 1e-7 of its height, float32's precision.
@@ -82,3 +83,93 @@ def _octant(reach: float) -> Iterator[tuple[int, int]]:
         for b in range(a + 1):
             if math.hypot(a, b) <= reach:
                 yield a, b
+
+
+def planes(linear: Tensor, defocus: Tensor, count: int = 32) -> Tensor:
+    """The renderer of MPIB (Peng et al., ECCV 2022), without the network that fills in what the planes hide.
+
+    The range of defocus is cut into ``count`` equal planes. From back to front each one's colour and alpha are blurred
+    with the disk of its central radius, rounded to whole pixels, and laid over what is behind; the sum is divided by
+    the alpha that came together.
+    """
+    near, far = float(defocus.max()), float(defocus.min())
+    position = ((defocus - far) / max(near - far, 1e-6) * count).floor().clamp(max=count - 1)
+    covered = torch.cat([linear, torch.ones_like(defocus)], 1)  # (B, 4, H, W)
+    result = torch.zeros_like(covered)
+    for index in range(count):
+        alpha = (position == index).to(linear.dtype)
+        center = far + (index + 0.5) / count * (near - far)
+        result = _lay_over(result, covered * alpha, round(abs(center)))
+    return result[:, :3] / result[:, 3:]
+
+
+def soft_layers(linear: Tensor, defocus: Tensor, count: int = 15, steepness: float = 100.0) -> Tensor:
+    """The renderer of D2F (Luo et al., "Defocus to focus", 2022): overlapping layers, the most blurred one first.
+
+    With the radius s in units of the largest one and layers at s_i = i / (count - 1), layer i has the weight
+    ``0.5 + 0.5 tanh(steepness (1 / (count - 1) - |s - s_i|))``. Blurred with the disk of its radius, rounded to whole
+    pixels, each one is laid over the more blurred ones. Nothing tells what is in front from what is behind.
+    """
+    largest = max(float(defocus.abs().max()), 1e-6)
+    share = defocus.abs() / largest  # (B, 1, H, W)
+    covered = torch.cat([linear, torch.ones_like(share)], 1)  # (B, 4, H, W)
+    result = torch.zeros_like(covered)
+    for index in reversed(range(count)):
+        center = index / (count - 1)
+        weight = 0.5 + 0.5 * torch.tanh(steepness * (1 / (count - 1) - (share - center).abs()))
+        result = _lay_over(result, covered * weight, round(center * largest))
+    return result[:, :3] / (result[:, 3:] + 1e-10)
+
+
+def _lay_over(behind: Tensor, layer: Tensor, radius: int) -> Tensor:
+    """``layer`` (B, 4, H, W), colour times alpha and alpha, is blurred and covers what is behind."""
+    if bool((layer[:, 3] == 0).all()):
+        return behind
+    blurred = _convolve(layer, _soft_disk(radius))
+    return behind * (1 - blurred[:, 3:]) + blurred
+
+
+def _soft_disk(radius: int) -> Tensor:
+    """``0.5 + 0.5 tanh((r^2 - d^2) / 4 + 0.5)``, scaled to a sum of 1; both papers' code blurs with it."""
+    if radius == 0:
+        return torch.ones(1, 1)
+    squares = torch.arange(-radius, radius + 1, dtype=torch.float32) ** 2
+    kernel = 0.5 + 0.5 * torch.tanh(0.25 * (radius**2 - squares[:, None] - squares) + 0.5)
+    return kernel / kernel.sum()
+
+
+def _convolve(image: Tensor, kernel: Tensor) -> Tensor:
+    """Convolves with a symmetric kernel (2 r + 1, 2 r + 1); beyond the frame the border goes on."""
+    radius = kernel.shape[0] // 2
+    if radius == 0:
+        return image * kernel
+    padded = F.pad(image, (radius,) * 4, mode="replicate")
+    # A multiple of 32 is quick to transform, and what wraps round falls within the padding.
+    size = [-(-side // 32) * 32 for side in padded.shape[2:]]
+    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel.to(image.dtype), s=size)
+    height, width = image.shape[2:]
+    return torch.fft.irfft2(spectrum, s=size)[..., 2 * radius : 2 * radius + height, 2 * radius : 2 * radius + width]
+
+
+def blend(linear: Tensor, defocus: Tensor, count: int = 3) -> Tensor:
+    """Dutta's blend (2021): display values of the picture and ``count`` Gaussian blurs of it, mixed pixel by pixel.
+
+    The published weights come from a network; here they interpolate between the two nearest radii, of which there are
+    ``count`` in equal steps up to the largest.
+    """
+    largest = max(float(defocus.abs().max()), 1e-3)
+    renderer = BlendRenderer([largest * (k + 1) / count for k in range(count)], gamma="linear")
+    return srgb_to_linear(renderer(linear_to_srgb(linear), renderer.weigh(defocus)))
+
+
+def mask_gaussian(linear: Tensor, defocus: Tensor, mask: Tensor) -> Tensor:
+    """Portrait mode without depth: in display values, the subject of the mask over one Gaussian blur of the picture.
+
+    The blur's radius (two standard deviations) is the mean one outside of the mask.
+    """
+    outside = 1 - mask  # (B, 1, H, W)
+    mean = (defocus.abs() * outside).sum((1, 2, 3), keepdim=True) / outside.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    radius = mean.expand_as(defocus)
+    display = linear_to_srgb(linear)
+    blurred = scatter_blur(display, radius, "gaussian") / scatter_blur(torch.ones_like(radius), radius, "gaussian")
+    return srgb_to_linear(mask * display + outside * blurred)

@@ -58,6 +58,10 @@ BASELINES: dict[str, Scheme] = {
     "gather_gamma": functools.partial(_of_defocus, baselines.gather_gamma),
     "gather_linear": functools.partial(_of_defocus, baselines.gather_linear),
     "bokehme": functools.partial(_of_defocus, baselines.bokehme),
+    "planes": functools.partial(_of_defocus, baselines.planes),
+    "soft_layers": functools.partial(_of_defocus, baselines.soft_layers),
+    "blend": functools.partial(_of_defocus, baselines.blend),
+    "mask_gaussian": lambda shot: baselines.mask_gaussian(shot.linear, shot.defocus, shot.mask),
     "scatter": functools.partial(_of_defocus, baselines.scatter),
 }
 SCHEMES = BASELINES | OURS

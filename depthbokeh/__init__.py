@@ -4,6 +4,7 @@ Importing it loads torch and the renderer alone; models, files and the command l
 """
 
 from .aperture import Aperture
+from .blend import BlendRenderer
 from .blur import gather_blur, scatter_blur
 from .layers import find_focus, fuse_defocus
 from .render import BokehRenderer, render_defocus
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Aperture",
+    "BlendRenderer",
     "BokehRenderer",
     "__version__",
     "find_focus",
