@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from schemes import Shot, render
+from schemes import Renderer, Shot
 from torch import Tensor
 
 from depthbokeh.color import linear_to_srgb, srgb_to_linear
@@ -51,16 +51,18 @@ def psnr(picture: Tensor, truth: Tensor) -> float:
     return -10 * math.log10(error) if error > 0 else math.inf
 
 
-def list_scenes(data: Path) -> list[Path]:
-    """The folders of the scenes.
+def list_scenes(data: Path, names: Sequence[str] | None = None) -> list[Path]:
+    """The folders of the scenes, of all or of those with these names.
 
     Raises:
-        FileNotFoundError: If there are none.
+        FileNotFoundError: If there are none, or one of the names is not among them.
     """
-    scenes = sorted(path.parent for path in (data / "ground_truth").glob("*/scene.npz"))
-    if not scenes:
-        raise FileNotFoundError(f"{data / 'ground_truth'}: no */scene.npz")
-    return scenes
+    folders = {path.parent.name: path.parent for path in sorted((data / "ground_truth").glob("*/scene.npz"))}
+    missing = [name for name in names or () if name not in folders]
+    if not folders or missing:
+        found = ", ".join(folders) or "none"
+        raise FileNotFoundError(f"{data / 'ground_truth'}: scenes {missing or '*'} expected, found {found}")
+    return [folders[name] for name in names or folders]
 
 
 def read_truths(folder: Path, source: str) -> Iterator[Truth]:
@@ -83,13 +85,13 @@ def _picture(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array.astype(np.float32)).movedim(2, 0)[None]
 
 
-def score(name: str, truth: Truth, source: str) -> tuple[Score, Tensor]:
+def score_truth(scheme: str, truth: Truth, source: str, renderer: Renderer) -> tuple[Score, Tensor]:
     """Renders and judges a scheme; its picture in sRGB comes along."""
     start = time.perf_counter()
-    picture = linear_to_srgb(render(name, truth.shot))
+    picture = linear_to_srgb(renderer(scheme, truth.shot))
     seconds = time.perf_counter() - start
     value = psnr(picture, linear_to_srgb(truth.picture))
-    return Score(name, source, truth.scene, truth.kind, truth.aperture, value, seconds), picture
+    return Score(scheme, source, truth.scene, truth.kind, truth.aperture, value, seconds), picture
 
 
 def mean_psnr(scores: Sequence[Score], scheme: str, source: str, kind: str | None = None) -> float | None:

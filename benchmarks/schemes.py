@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import baselines
+import numpy as np
 import torch
 from torch import Tensor
 
+import depthbokeh
 from depthbokeh import find_focus, fuse_defocus, render_defocus
+from depthbokeh.photo import atomic_path
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,37 @@ BASELINES: dict[str, Scheme] = {
 SCHEMES = BASELINES | OURS
 
 
-def render(name: str, shot: Shot) -> Tensor:
-    """The scheme's picture in linear light, (1, 3, H, W).
+@dataclass(frozen=True)
+class Renderer:
+    """Renders shots; with a folder for reuse, pictures of baselines are kept there and not computed again."""
 
-    Raises:
-        RuntimeError: If the scheme returns something that is no such picture.
-    """
-    with torch.no_grad():
-        picture = SCHEMES[name](shot)
-    if picture.shape != shot.linear.shape or not bool(torch.isfinite(picture).all()):
-        raise RuntimeError(f"{name}: returned {tuple(picture.shape)}, expected finite {tuple(shot.linear.shape)}")
-    return picture
+    reuse: Path | None = None
+
+    def __call__(self, scheme: str, shot: Shot) -> Tensor:
+        """The scheme's picture in linear light, (1, 3, H, W).
+
+        Raises:
+            RuntimeError: If the scheme returns something that is no such picture.
+        """
+        kept = None if self.reuse is None or scheme in OURS else self.reuse / f"{_fingerprint(scheme, shot)}.npy"
+        if kept is not None and kept.is_file():
+            return torch.from_numpy(np.load(kept))
+        with torch.no_grad():
+            picture = SCHEMES[scheme](shot)
+        if picture.shape != shot.linear.shape or not bool(torch.isfinite(picture).all()):
+            raise RuntimeError(f"{scheme}: returned {tuple(picture.shape)}, expected finite {tuple(shot.linear.shape)}")
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(kept, overwrite=True) as part:
+                np.save(part, picture.numpy())
+        return picture
+
+
+def _fingerprint(scheme: str, shot: Shot) -> str:
+    """Of all that a baseline's picture depends on, its code included."""
+    digest = hashlib.sha256(scheme.encode())
+    for path in (Path(baselines.__file__), Path(depthbokeh.blend.__file__), Path(__file__)):
+        digest.update(path.read_bytes())
+    for tensor in (shot.linear, shot.defocus, shot.mask):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
