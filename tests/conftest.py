@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from torch import Tensor
 
 from depthbokeh import _native, gather_blur, ops, scatter_blur
+
+# The benchmarks are no package; what they compare with is tested too.
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
 """The benchmarks' baselines against their formulas, pixel by pixel."""
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
-from types import ModuleType
 
+import baselines
 import pytest
 import torch
 from dense import dense_gather, dense_kernel, dense_scatter, relative_error
@@ -13,21 +10,7 @@ from torch import Tensor
 
 from depthbokeh.color import linear_to_srgb, srgb_to_linear
 
-_BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 HEIGHT, WIDTH = 12, 14
-
-
-def load_benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", _BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-baselines = load_benchmark("baselines")
 
 
 @pytest.fixture
