@@ -98,11 +98,13 @@ class Renderer:
         return picture
 
 
+# Read together with the code itself: somebody may edit while this runs.
+_CODE = b"".join(Path(path).read_bytes() for path in (baselines.__file__, depthbokeh.blend.__file__))
+
+
 def _fingerprint(scheme: str, shot: Shot) -> str:
     """Of all that a baseline's picture depends on, its code included."""
-    digest = hashlib.sha256(scheme.encode())
-    for path in (Path(baselines.__file__), Path(depthbokeh.blend.__file__), Path(__file__)):
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(scheme.encode() + _CODE)
     for tensor in (shot.linear, shot.defocus, shot.mask):
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -78,6 +78,8 @@ def test_bokehme_is_its_formula(picture, defocus, tile, monkeypatch):
 
     def weigh(target, source, distance):
         r = radius[source[0]][source[1]]
+        if max(abs(target[0] - source[0]), abs(target[1] - source[1])) > math.floor(r) + 1:
+            return 0.0
         return (0.5 + 0.5 * math.tanh(4 * (r - distance))) / (r * r + 0.2)
 
     matrix = taps(weigh)
