@@ -110,7 +110,8 @@ def stops_rows(scores: Sequence[PairScore]) -> Rows:
 def print_rows(console: Console, title: str, rows: Rows) -> None:
     table = Table(title=title)
     for index, head in enumerate(rows[0]):
-        table.add_column(head, justify="right" if any(row[index][:1].isdigit() for row in rows[1:]) else "left")
+        numbers = all(row[index][-1:].isdigit() for row in rows[1:] if row[index])
+        table.add_column(head, justify="right" if numbers else "left")
     for row in rows[1:]:
         table.add_row(*row)
     console.print(table)
