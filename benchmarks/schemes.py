@@ -103,7 +103,7 @@ _CODE = b"".join(Path(path).read_bytes() for path in (baselines.__file__, depthb
 
 
 def _fingerprint(scheme: str, shot: Shot) -> str:
-    """Of all that a baseline's picture depends on, its code included."""
+    """Of a baseline, its inputs and its code; the blur operators are taken to do what they are defined to do."""
     digest = hashlib.sha256(scheme.encode() + _CODE)
     for tensor in (shot.linear, shot.defocus, shot.mask):
         digest.update(tensor.contiguous().numpy().tobytes())
