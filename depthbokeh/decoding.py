@@ -25,7 +25,7 @@ _MAGIC |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "Tiff")
 
 
 def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None, bytes | None]:
-    """Read upright samples (H, W, 3 or 4) in uint8 or uint16, the EXIF block and the ICC profile."""
+    """Read upright samples (H, W, C), 1, 3 or 4 channels in uint8 or uint16, the EXIF block and the ICC profile."""
     # Pillow warns of odd metadata, which is no news to the user of a photo that can be read.
     with open_stream(path) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,10 +47,13 @@ def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None
             deep = head[24] == 16 if plugin == "Png" else plugin == "Tiff" and _is_deep_tiff(picture)
             # OpenCV makes up what is missing of a truncated file, so Pillow decodes each file first.
             picture.load()
-            if deep:
+            transparent = picture.has_transparency_data
+            if picture.mode in ("L", "I;16") and not transparent:
+                samples = np.asarray(picture)[..., None]
+            elif deep:
                 samples = _deep_samples(stream)
             else:
-                mode = "RGBA" if picture.has_transparency_data else "RGB"
+                mode = "RGBA" if transparent else "RGB"
                 samples = np.asarray(picture if picture.mode == mode else picture.convert(mode))
         except Exception as error:  # a broken file raises nearly anything
             what = str(error) or type(error).__name__

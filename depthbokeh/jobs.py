@@ -188,10 +188,11 @@ def _find_map(folder: Path | None, photo: Path) -> Path | None:
 
 def _read_disparity(path: Path, size: tuple[int, int]) -> Tensor:
     disparity = read_map(path, size)
-    if disparity.numel() > 1 and disparity.min() == disparity.max():
-        raise PhotoError(f"{path}: the disparity is {float(disparity.min()):g} everywhere; expected near and far")
+    low, high = disparity.aminmax()
+    if disparity.numel() > 1 and low == high:
+        raise PhotoError(f"{path}: the disparity is {float(low):g} everywhere; expected near and far")
     # Files of floats come in any unit.
-    return disparity if disparity.min() >= 0 and disparity.max() <= 1 else normalize_disparity(disparity)
+    return disparity if low >= 0 and high <= 1 else normalize_disparity(disparity)
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> Tensor:

@@ -26,6 +26,8 @@ def parse_exif(block: bytes) -> Exif:
 
 def fit_exif(exif: Exif, width: int, height: int) -> bytes:
     """Make the EXIF block for an upright picture of this size, empty without any tags."""
+    if not exif:
+        return b""
     from PIL.Image import Exif
 
     fitted = Exif()

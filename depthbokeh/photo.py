@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from .metadata import EXIF_IFD, fit_exif, parse_exif
 __all__ = ["Photo", "PhotoError", "atomic_path", "read_map", "read_photo", "write_photo"]
 
 _PLUGINS = {".jpg": "Jpeg", ".jpeg": "Jpeg", ".png": "Png", ".tif": "Tiff", ".tiff": "Tiff", ".webp": "WebP"}
+_MAX_PIXELS = 200_000_000
+_BAND_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ class Photo:
         return {}
 
 
-def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 200_000_000) -> Photo:
+def read_photo(path: str | os.PathLike[str], *, max_pixels: int = _MAX_PIXELS) -> Photo:
     """Read a photo: JPEG, WebP, PNG and TIFF with 8 or 16 bits, whatever its extension.
 
     Grey, palette and CMYK become RGB, and their profile, which is for another space, is dropped. Of several
@@ -89,12 +92,8 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = 200_000_000) -
         (torch.Size([1, 3, 4, 6]), 8, [1.0, 0.0, 0.0])
     """
     samples, exif, icc = decode_file(Path(path), max_pixels)
-    height, width, channels = samples.shape
-    scale = np.float32(np.iinfo(samples.dtype).max)
-    planes = np.empty((1, channels, height, width), np.float32)
-    for channel in range(channels):
-        np.divide(samples[..., channel], scale, out=planes[0, channel], dtype=np.float32)
-    image = torch.from_numpy(planes)
+    channels = samples.shape[2]
+    image = _to_planes(samples, max(channels, 3))
     return Photo(image[:, :3], samples.itemsize * 8, exif, icc, image[:, 3:] if channels == 4 else None)
 
 
@@ -127,14 +126,10 @@ def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) 
     if path.suffix.lower() == ".npy":
         plane = _read_array(path)
     else:
-        image = read_photo(path).image
-        spread = float((image.amax(1) - image.amin(1)).max())
-        if spread > 0:
-            raise PhotoError(f"{path}: a colour picture (channels differ by {spread:.3g}), expected a grey map")
-        plane = image[:, :1].clone()  # (1, 1, H, W)
-    odd = plane.numel() - int(torch.isfinite(plane).sum())
-    if odd:
-        raise PhotoError(f"{path}: {odd} of {plane.numel()} values are NaN or infinite, expected finite numbers")
+        samples, _, _ = decode_file(path, _MAX_PIXELS)
+        if samples.shape[2] > 1:
+            _refuse_colours(path, samples[..., :3])
+        plane = _to_planes(samples[..., :1], 1)  # (1, 1, H, W)
     height, width = plane.shape[-2:]
     if size is None or size == (height, width):
         return plane
@@ -214,11 +209,39 @@ def _read_array(path: Path) -> Tensor:
         raise PhotoError(f"{path}: {array.dtype} array of shape {shape}, expected real numbers (H, W)")
     scale = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
     with np.errstate(over="ignore"):  # becomes infinite, which is reported
-        return torch.from_numpy(array.astype(np.float32) / np.float32(scale))[None, None]
+        plane = torch.from_numpy(array.astype(np.float32) / np.float32(scale))[None, None]
+    odd = plane.numel() - int(torch.isfinite(plane).sum())
+    if odd:
+        raise PhotoError(f"{path}: {odd} of {plane.numel()} values are NaN or infinite, expected finite numbers")
+    return plane
+
+
+def _refuse_colours(path: Path, samples: NDArray[Any]) -> None:
+    grey = samples[..., :1]
+    if (samples != grey).any():
+        low, high = samples.min(2).astype(np.float32), samples.max(2).astype(np.float32)
+        spread = float((high - low).max()) / np.iinfo(samples.dtype).max
+        raise PhotoError(f"{path}: a colour picture (channels differ by {spread:.3g}), expected a grey map")
+
+
+def _bands(height: int, width: int) -> Iterator[slice]:
+    """Rows of a picture, few enough at a time that what is computed of them stays in the cache."""
+    rows = max(1, _BAND_PIXELS // width)
+    return (slice(top, top + rows) for top in range(0, height, rows))
+
+
+def _to_planes(samples: NDArray[Any], channels: int) -> Tensor:
+    """Samples (H, W, C) as floats (1, channels, H, W), 0..1; a single channel stands for all."""
+    height, width, _ = samples.shape
+    planes = torch.empty(1, channels, height, width)
+    interleaved = torch.from_numpy(np.require(samples, requirements=["C", "W"]))  # (H, W, C)
+    for rows in _bands(height, width):
+        planes[0, :, rows].copy_(interleaved[rows].permute(2, 0, 1)).div_(int(np.iinfo(samples.dtype).max))
+    return planes
 
 
 def _quantize(path: Path, image: Tensor, alpha: Tensor | None, dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
-    """Samples (H, W, C), clipped and rounded half up, plane by plane to save memory."""
+    """Samples (H, W, C), clipped and rounded half up."""
     shape, cover = tuple(image.shape), None if alpha is None else tuple(alpha.shape)
     image = image.squeeze(0) if image.ndim == 4 else image
     if image.ndim != 3 or len(image) not in (1, 3) or 0 in shape or not image.is_floating_point():
@@ -227,10 +250,14 @@ def _quantize(path: Path, image: Tensor, alpha: Tensor | None, dtype: type[np.un
         raise PhotoError(f"{path}: alpha {cover} with image {shape}, expected RGB and alpha (1, 1, H, W)")
     planes = [*image.detach(), *([] if alpha is None else alpha.detach()[0])]
     samples = np.empty((*shape[-2:], len(planes)), dtype)
+    interleaved = torch.from_numpy(samples)
     for channel, plane in enumerate(planes):
-        odd = int(torch.isnan(plane).sum())
-        if odd:
-            raise PhotoError(f"{path}: {odd} values of channel {channel} are NaN, expected numbers 0 to 1")
-        scaled = plane.to("cpu", torch.float32).clamp(0, 1).mul_(int(np.iinfo(dtype).max)).add_(0.5)
-        samples[..., channel] = scaled.numpy()
+        plane = plane.cpu()
+        for rows in _bands(*shape[-2:]):
+            band = plane[rows].float()
+            if band.isnan().any():
+                odd = int(plane.isnan().sum())
+                raise PhotoError(f"{path}: {odd} values of channel {channel} are NaN, expected numbers 0 to 1")
+            scaled = band.clamp(0, 1).mul_(int(np.iinfo(dtype).max)).add_(0.5)
+            interleaved[rows, :, channel].copy_(scaled)
     return samples
