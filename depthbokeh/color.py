@@ -7,6 +7,7 @@ A lens adds up light, so blur belongs in linear light, where 0.5 is half the pho
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import torch
@@ -19,6 +20,8 @@ Gamma: TypeAlias = Literal["srgb", "linear"] | float
 # printed 0.0031308 just below it, sends every decoded value back along the piece it came by.
 _SRGB_SPLIT = 0.04045
 _LINEAR_SPLIT = 0.003130806
+
+_PIECE = 1 << 19  # values; every operation on a piece makes all threads wait for each other
 
 
 def srgb_to_linear(x: Tensor) -> Tensor:
@@ -39,6 +42,10 @@ def srgb_to_linear(x: Tensor) -> Tensor:
         >>> srgb_to_linear(torch.tensor([0.0, 0.04, 0.5, 1.0]))
         tensor([0.0000, 0.0031, 0.2140, 1.0000])
     """
+    return _by_pieces(_srgb_to_linear, x)
+
+
+def _srgb_to_linear(x: Tensor) -> Tensor:
     wide = _widen(x)
     magnitude = wide.abs()
     curve = ((magnitude + 0.055) / 1.055) ** 2.4
@@ -63,6 +70,10 @@ def linear_to_srgb(x: Tensor) -> Tensor:
         >>> linear_to_srgb(torch.tensor([0.0, 0.003, 0.214, 1.0]))
         tensor([0.0000, 0.0388, 0.5000, 1.0000])
     """
+    return _by_pieces(_linear_to_srgb, x)
+
+
+def _linear_to_srgb(x: Tensor) -> Tensor:
     wide = _widen(x)
     magnitude = wide.abs()
     # Clamped, the branch not taken has a finite slope too: `where` would multiply an infinite one by 0.
@@ -153,11 +164,14 @@ def recover_highlights(linear: Tensor, *, gain: float | Tensor, threshold: float
         1 + (gain - 1) * s * s * (3 - 2 * s),      s = (m - threshold) / (1 - threshold) kept within 0..1,
 
     that is by 1 up to the threshold, by ``gain`` from 1 on, and by a smoothstep (C1 at both ends, monotone)
-    between. One factor for all channels keeps the hue. Values above 1, which only HDR input has, are
-    multiplied by ``gain`` like clipped ones, so pass 1 for input that was not clipped.
+    between. One factor for all channels keeps the hue. Values above 1, which only HDR input has, were not
+    clipped. For them the factor falls back to 1 and from ``gain ** 1.5`` on they are left as they are; in
+    between it is as large as it takes for the brighter of two pixels to stay the brighter one:
+
+        gain ** (1 - t * t * (3 - 2 * t)),      t = log(m) / (1.5 * log(gain)) kept within 0..1.
 
     Args:
-        linear: Linear light, ``(B, C, H, W)``, clipped at 1.
+        linear: Linear light, ``(B, C, H, W)``, white, where cameras clip, at 1.
         gain: Radiance given to a fully clipped pixel, in units of white; at least 1, where 1 changes nothing.
             A tensor that broadcasts to ``(B, 1, H, W)`` may be learned; its values are not checked.
         threshold: Where the rise begins, in linear light, 0 to below 1. The default is 243 of 255 in sRGB:
@@ -186,7 +200,31 @@ def recover_highlights(linear: Tensor, *, gain: float | Tensor, threshold: float
         raise ValueError(f"threshold must be at least 0 and below 1, got {threshold}")
     brightest = linear.amax(dim=1, keepdim=True)  # (B, 1, H, W)
     rise = ((brightest - threshold) / (1 - threshold)).clamp(0, 1)
-    return linear * (1 + (gain - 1) * rise * rise * (3 - 2 * rise))
+    factor = 1 + (gain - 1) * rise * rise * (3 - 2 * rise)
+    # The span of the return to 1 is the shortest one, in log(m), over which brightness does not fall.
+    height = torch.as_tensor(gain, dtype=linear.dtype, device=linear.device).clamp(min=1).log()
+    fall = (brightest.clamp(min=1).log() / (1.5 * height).clamp(min=torch.finfo(linear.dtype).tiny)).clamp(max=1)
+    return linear * factor * torch.exp(-height * fall * fall * (3 - 2 * fall))
+
+
+def _by_pieces(curve: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Applies a curve to every value; without gradients in pieces whose intermediate results stay in the cache."""
+    _require_float("x", x)
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu" or x.numel() <= _PIECE:
+        return curve(x)
+    result = torch.empty_like(x)
+    _fill_by_pieces(curve, x, result)
+    return result
+
+
+def _fill_by_pieces(curve: Callable[[Tensor], Tensor], x: Tensor, result: Tensor) -> None:
+    if x.numel() <= _PIECE:
+        result.copy_(curve(x))
+        return
+    axis = next(axis for axis, size in enumerate(x.shape) if size > 1)
+    half = x.shape[axis] // 2
+    for start, size in ((0, half), (half, x.shape[axis] - half)):
+        _fill_by_pieces(curve, x.narrow(axis, start, size), result.narrow(axis, start, size))
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

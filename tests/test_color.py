@@ -96,9 +96,9 @@ class TestHighlights:
         return recover_highlights(values.view(1, 1, 1, -1), **options).flatten()
 
     def test_known_values(self):
-        # Half way the smoothstep is 1/2, a quarter of the way 5/32; from 1 on the factor stays at the gain.
-        values = torch.tensor([0.25, 0.5, 0.625, 0.75, 1.0, 3.0])
-        expected = torch.tensor([0.25, 0.5, 0.625 * (1 + 8 * 5 / 32), 0.75 * 5, 9.0, 27.0])
+        # Half way the smoothstep is 1/2, a quarter of the way 5/32, a third 7/27; 27 = 9 ** 1.5 ends the fall.
+        values = torch.tensor([0.25, 0.5, 0.625, 0.75, 1.0, 3.0, 27.0, 40.0])
+        expected = torch.tensor([0.25, 0.5, 0.625 * (1 + 8 * 5 / 32), 0.75 * 5, 9.0, 3 * 9 ** (20 / 27), 27.0, 40.0])
         torch.testing.assert_close(self._greys(values, gain=9.0, threshold=0.5), expected)
 
     def test_the_default_threshold_leaves_all_but_the_top_levels(self):
@@ -122,6 +122,11 @@ class TestHighlights:
         # The curvature is about 6 (gain - 1) / 0.1^2 = 5400, 0.54 per step; a linear ramp would jump by 90.
         assert slope.diff().abs().max() < 0.8
 
+    @pytest.mark.parametrize("gain", [1.0, 1.5, 4.0, 30.0])
+    def test_brighter_stays_brighter_beyond_white(self, gain):
+        raised = self._greys(torch.linspace(0.8, 200, 100_000, dtype=torch.float64), gain=gain)
+        assert raised.diff().min() > -1e-12
+
     def test_gradients(self):
         image = torch.tensor([0.2, 0.93, 0.97, 0.95, 0.4, 1.3], dtype=torch.float64).view(1, 3, 1, 2)
         gain = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
@@ -136,3 +141,12 @@ class TestHighlights:
             recover_highlights(torch.ones(1, 3, 2, 2), **{"gain": 2.0, name: value})
         with pytest.raises(ValueError, match=r"linear must have shape .* got \(3, 2, 2\)"):
             recover_highlights(torch.ones(3, 2, 2), gain=2.0)
+
+
+@pytest.mark.parametrize("curve", [srgb_to_linear, linear_to_srgb])
+def test_pieces_give_the_same_values(curve, monkeypatch):
+    monkeypatch.setattr("depthbokeh.color._PIECE", 100)
+    image = torch.linspace(-0.2, 1.4, 3 * 40 * 30).view(1, 3, 40, 30)[:, :, 3:38]
+    with torch.no_grad():
+        pieces = curve(image)
+    torch.testing.assert_close(pieces, curve(image), atol=1e-6, rtol=0)
