@@ -1,13 +1,19 @@
 """Differentiable depth of field: variable-radius blur, optics and rendering for PyTorch.
 
-Importing it loads torch and the renderer alone; models, files and the command line are loaded when they are used.
+Torch and the renderer are loaded when a name is first used, models, files and the command line when they are imported.
 """
 
-from .aperture import Aperture
-from .blend import BlendRenderer
-from .blur import gather_blur, scatter_blur
-from .layers import find_focus, fuse_defocus
-from .render import BokehRenderer, render_defocus
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .aperture import Aperture
+    from .blend import BlendRenderer
+    from .blur import gather_blur, scatter_blur
+    from .layers import find_focus, fuse_defocus
+    from .render import BokehRenderer, render_defocus
 
 __version__ = "0.1.0"
 
@@ -22,3 +28,30 @@ __all__ = [
     "render_defocus",
     "scatter_blur",
 ]
+
+_HOMES = {
+    "Aperture": "aperture",
+    "BlendRenderer": "blend",
+    "BokehRenderer": "render",
+    "find_focus": "layers",
+    "fuse_defocus": "layers",
+    "gather_blur": "blur",
+    "render_defocus": "render",
+    "scatter_blur": "blur",
+}
+_MODULES = {*_HOMES.values(), "color", "optics"}
+
+
+def __getattr__(name: str) -> Any:
+    # Loading torch takes a second: the command line does without where it can, and loads it in its own way.
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
