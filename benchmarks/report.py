@@ -36,10 +36,14 @@ from depthbokeh import gather_blur, scatter_blur
 MAPS = ("noise", "smooth")
 APERTURES = {
     "polygon:6": 1.5,
+    "polygon:6:15": 1.5,
     "polygon:5": 1.5,
+    "polygon:5:10": 1.5,
+    "polygon:7:15": 1.5,
     "ellipse:0.6": 1.5,
     "ellipse:0.6:30": 1.5,
     "cat_eye:0.4": 1.5,
+    "cat_eye:0.4:30": 1.5,
     "ring:0.5": 2.0,
     "gaussian": 8.0,
 }

@@ -25,70 +25,69 @@ struct Ellipse {
   Real top() const { return std::sqrt(1 - cut * cut); }  // where the cut leaves nothing, over the height
 };
 
-// Any other convex shape. Its edges, sheared so that both tips lie on x = 0, are linear within a cell; what they
-// enclose from `bottom` upwards is, at the share t of a cell, area + t (edge + t bend). Row dy of radius r spans
-//   offset * r + shear * dy + r^2 * (area at (dy + 1/2) / r - area at (dy - 1/2) / r)   for each of both edges.
+// Any other convex shape, in layers. Its edges, less the line through both tips, are linear within a cell; what they
+// enclose from the first cell upwards is, at height start + t of a cell, area + t (edge + t bend). Row dy of radius r
+// spans  offset * r + shear * dy + r^2 * (area at (dy + 1/2) / r - area at (dy - 1/2) / r)  for each of both edges.
 template <typename Real>
 struct EdgeCell {
-  Real area[2], edge[2], bend[2], unused[2];  // left and right
-};
-
-// The upper right quarter of a shape that is its own mirror image both ways: what a cell and all above it enclose is,
-// at the share t of the cell, rest - t (edge + t bend).
-template <typename Real>
-struct QuarterCell {
-  Real rest, edge, bend, unused;
+  Real area[2], edge[2], bend[2];  // left and right
+  Real start, height;
 };
 
 template <typename Real>
 struct Aperture {
+  static constexpr size_t kFewCells = 12;
+
   ApertureKind kind;
-  Real extent;  // largest distance from the centre: below 1 / (2 extent) the whole shape lies within one pixel
-  Real reach;   // largest |y|
+  Real extent;       // largest distance from the centre: below 1 / (2 extent) the whole shape lies within one pixel
+  Real bottom, top;  // least and largest y
+  bool mirrored;     // left to right
+  bool turned;       // the same after half a turn; the cells are then those above the centre
+  Real shear, offset;
   std::vector<Ellipse<Real>> ellipses;
-  Real bottom, top, shear, offset;
   std::vector<EdgeCell<Real>> cells;
-  std::vector<QuarterCell<Real>> quarter;
 
-  // Rows are the same above and below the centre and mirrored left to right.
-  bool symmetric() const { return kind == ApertureKind::kEllipses ? shear == 0 : !quarter.empty(); }
+  Real reach() const { return std::max(-bottom, top); }
+  bool few_cells() const { return cells.size() <= kFewCells; }  // else they are equally high
 
-  // `data`: rows of eight doubles, the last ones unused. Ellipses: (sign, height, width, shear, cut) each.
-  // Table: (bottom, top, shear, offset, extent), then one row for every cell.
-  Aperture(ApertureKind kind_, const double* data, int64_t rows) : kind(kind_), extent(0), reach(0) {
-    bottom = top = shear = offset = 0;
+  // `data`: rows of eight doubles. Ellipses: (sign, height, width, shear, cut, extent) each.
+  // Table: (bottom, top, shear, offset, extent), then (areas, edges, bends, start, height) of every cell.
+  Aperture(ApertureKind kind_, const double* data, int64_t rows)
+      : kind(kind_), extent(0), bottom(0), top(0), mirrored(true), turned(true), shear(0), offset(0) {
     if (kind == ApertureKind::kEllipses) {
       for (const double* p = data; p != data + 8 * rows; p += 8) {
         ellipses.push_back({Real(p[0]), Real(p[1]), Real(p[2]), Real(p[3]), Real(p[4])});
-        const double tall = p[1] * std::sqrt(1 - p[4] * p[4]);
-        extent = std::max(extent, Real(std::max(tall, std::hypot(p[1] * p[2] * (1 - p[4]), p[1] * p[3]))));
-        reach = std::max(reach, Real(tall));
-        shear = Real(p[3]);
+        extent = std::max(extent, Real(p[5]));
+        top = std::max(top, ellipses.back().height * ellipses.back().top());
+        bottom = -top;
+        mirrored = mirrored && p[3] == 0;
       }
     } else if (kind == ApertureKind::kTable) {
       bottom = Real(data[0]), top = Real(data[1]), shear = Real(data[2]), offset = Real(data[3]);
       extent = Real(data[4]);
-      reach = std::max(-bottom, top);
-      for (const double* p = data + 8; p != data + 8 * rows; p += 8)
-        cells.push_back({{Real(p[0]), Real(p[1])}, {Real(p[2]), Real(p[3])}, {Real(p[4]), Real(p[5])}, {}});
-      if (mirrored(data, rows))
-        for (const double* p = data + 8 * (1 + (rows - 1) / 2); p != data + 8 * rows; p += 8)
-          quarter.push_back({Real(kPi / 2 - p[1]), Real(p[3]), Real(p[5]), 0});
+      find_symmetries(data, rows - 1);
+      const double* first = data + 8 * (turned ? 1 + (rows - 1) / 2 : 1);
+      for (const double* p = first; p != data + 8 * rows; p += 8)
+        cells.push_back({{Real(p[0] - first[0]), Real(p[1] - first[1])},
+                         {Real(p[2]), Real(p[3])},
+                         {Real(p[4]), Real(p[5])},
+                         Real(p[6]),
+                         Real(p[7])});
     }
   }
 
  private:
-  // Whether a table's left edge mirrors the right one, and its lower half the upper one.
-  static bool mirrored(const double* data, int64_t rows) {
-    const int64_t count = rows - 1;
+  void find_symmetries(const double* data, int64_t count) {
     const auto same = [](double a, double b) { return std::abs(a - b) < 1e-9; };
-    if (count % 2 || !same(data[0], -data[1]) || data[2] != 0 || data[3] != 0) return false;
+    turned = count % 2 == 0 && same(data[0], -data[1]) && same(data[3], 0);
+    mirrored = data[2] == 0 && data[3] == 0;
     for (int64_t i = 0; i < count; ++i) {
       const double *here = data + 8 * (1 + i), *opposite = data + 8 * (count - i);
-      const double upper_edge = opposite[3] + 2 * opposite[5];  // where the opposite cell ends
-      if (!same(here[2], -here[3]) || !same(here[4], -here[5]) || !same(here[3], upper_edge)) return false;
+      mirrored = mirrored && same(here[2], -here[3]) && same(here[4], -here[5]);
+      // The left edge where this cell begins is the opposite one's right edge where that ends.
+      turned = turned && same(here[7], opposite[7]) && same(here[2], -opposite[3] - 2 * opposite[7] * opposite[5]) &&
+               same(here[4], opposite[5]);
     }
-    return true;
   }
 };
 

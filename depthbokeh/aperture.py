@@ -10,8 +10,12 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-# Cells of a tabulated edge, which is linear within each.
+# Cells of a curved outline, which is taken to be straight within each.
 _CELLS = 256
+# Outlines whose corners lie at few heights have their cells between those.
+_FEW_CELLS = 12
+# Points whose heights differ by less than this share of the outline's are equally high.
+_LEVEL = 1e-9
 # Points along every curved blade or arc.
 _ARC_POINTS = 256
 
@@ -38,8 +42,10 @@ class Aperture:
         name: The text form, which :meth:`parse` reads back.
         kind: How its rows are found.
         rows: ``(N, 8)`` float64 on the CPU, the shape as the kernels read it, zeros at the end of a row: of
-            ellipses ``(sign, height, width, shear, cut)``; of a table ``(bottom, top, shear, offset, extent)`` and the
-            cells ``(left area, right area, left edge, right edge, left bend, right bend)``.
+            ellipses ``(sign, height, width, shear, cut, extent)``; of a table ``(bottom, top, shear, offset, extent)``
+            and the cells ``(left area, right area, left edge, right edge, left bend, right bend, start, height)``,
+            equally high if there are more than 12. The middle of a shape that is the same after half a turn lies
+            between two cells.
         extent: The largest distance of the unit shape's edge from its centre. Radii up to ``1 / (2 extent)`` leave a
             pixel as it is.
         reach: The largest height of the unit shape above or below its centre.
@@ -206,12 +212,13 @@ class Aperture:
     def _outline(self) -> Tensor:
         """Points round the rim, (N, 2)."""
         if self.kind is ApertureKind.TABLE:
-            bottom, top, shear, offset = self.rows[0, :4].tolist()
-            cells = len(self.rows) - 1
-            y = torch.linspace(bottom, top, cells + 1, dtype=torch.float64)
-            last = self.rows[-1, 2:4] + 2 * self.rows[-1, 4:6]
-            ends = torch.cat([self.rows[1:, 2:4], last[None]]) * cells / (top - bottom)
-            left, right = (ends + (offset + shear * y)[:, None]).unbind(1)
+            shear, offset = self.rows[0, 2:4].tolist()
+            _, edge, bend, place = self.rows[1:].view(-1, 4, 2).unbind(1)
+            start, height = place.split(1, 1)
+            edges = torch.cat([edge, (edge + 2 * height * bend)[-1:]])
+            y = torch.cat([start, (start + height)[-1:]])
+            left, right = (edges + offset + shear * y).unbind(1)
+            y = y[:, 0]
         else:
             _, height, width, shear, cut = self.rows[0, :5].tolist()
             reach = math.asin(math.sqrt(1 - cut**2))
@@ -268,11 +275,14 @@ def _number(value: float) -> str:
 
 def _ellipses(name: str, parts: list[tuple[float, float, float, float, float]]) -> Aperture:
     rows = torch.nn.functional.pad(torch.tensor(parts, dtype=torch.float64), (0, 3))
-    heights = [height * math.sqrt(1 - cut**2) for _, height, _, _, cut in parts]
-    extent = max(
-        max(tall, math.hypot(h * w * (1 - c), h * s)) for tall, (_, h, w, s, c) in zip(heights, parts, strict=True)
-    )
-    return Aperture(name, ApertureKind.ELLIPSES, rows, extent, reach=max(heights))
+    extents = []
+    for i, (_, height, width, shear, cut) in enumerate(parts):
+        # Half the longer axis, or what is left of it: the larger singular value of [[width, shear], [0, 1]].
+        longest = math.sqrt(1 - cut**2) if cut else (math.hypot(width + 1, shear) + math.hypot(width - 1, shear)) / 2
+        extents.append(height * longest)
+        rows[i, 5] = extents[-1]
+    reach = max(height * math.sqrt(1 - cut**2) for _, height, _, _, cut in parts)
+    return Aperture(name, ApertureKind.ELLIPSES, rows, max(extents), reach)
 
 
 def _rotate(points: Tensor, degrees: float) -> Tensor:
@@ -296,32 +306,48 @@ def _blades(count: int, roundness: float) -> Tensor:
 
 
 def _table(name: str, points: Tensor) -> Aperture:
-    """Integrates the edges of a convex outline, given by points in order round it, into cells."""
+    """Integrates the edges of a convex outline, given by points in order round it, into cells.
+
+    At the height ``start + t`` of a cell the edges lie at ``edge + 2 bend t``, measured from the line through the
+    outline's lowest and highest point (``offset + shear y``), and enclose ``area + t (edge + t bend)`` below.
+    """
     x, y = points[:, 0], points[:, 1]
     area = 0.5 * (x * y.roll(-1) - y * x.roll(-1)).sum().abs()
     points = points * torch.sqrt(math.pi / area)
     x, y = points[:, 0], points[:, 1]
     bottom, top = float(y.min()), float(y.max())
-    near = 1e-9 * (top - bottom)
+    near = _LEVEL * (top - bottom)
     tips = [x[(y - tip).abs() < near] for tip in (bottom, top)]
     low, high = (float(tip.min() + tip.max()) / 2 for tip in tips)
     shear = (high - low) / (top - bottom)
     offset = low - shear * bottom
     leaning = abs(shear) < 1e-12 and abs(offset) < 1e-12
     shear, offset = (0.0, 0.0) if leaning else (shear, offset)
-    nodes = torch.linspace(bottom, top, _CELLS + 1, dtype=torch.float64)
+    nodes = _corners(points, near)
+    if len(nodes) > _FEW_CELLS + 1:
+        nodes = torch.linspace(bottom, top, _CELLS + 1, dtype=torch.float64)
     edges = torch.stack([_edge(points, side, nodes) - offset - shear * nodes for side in (-1, 1)], dim=1)
-    height = (top - bottom) / _CELLS
-    areas = torch.cumsum(height * (edges[:-1] + edges[1:]) / 2, dim=0)
+    heights = nodes.diff()[:, None]
+    areas = torch.cumsum(heights * (edges[:-1] + edges[1:]) / 2, dim=0)
     scale = math.pi / float(areas[-1, 1] - areas[-1, 0])  # the table's area is pi, like the outline's
-    areas, edges = areas * scale, edges * scale * height
+    areas, edges = areas * scale, edges * scale
     areas = torch.nn.functional.pad(areas[:-1], (0, 0, 1, 0))
-    cells = torch.cat([areas, edges[:-1], edges.diff(dim=0) / 2], dim=1)
+    cells = torch.cat([areas, edges[:-1], edges.diff(dim=0) / heights / 2, nodes[:-1, None], heights], dim=1)
     head = torch.zeros(1, 8, dtype=torch.float64)
     extent = float(points.norm(dim=1).max())
     head[0, :5] = torch.tensor([bottom, top, shear, offset, extent], dtype=torch.float64)
-    rows = torch.cat([head, torch.nn.functional.pad(cells, (0, 2))])
+    rows = torch.cat([head, cells])
     return Aperture(name, ApertureKind.TABLE, rows, extent, reach=max(-bottom, top))
+
+
+def _corners(points: Tensor, near: float) -> Tensor:
+    """Heights of the points of an outline, and of its centre if it is the same after half a turn."""
+    y = points[:, 1]
+    count = len(points)
+    if count % 2 == 0 and bool(((points + points.roll(count // 2, 0)).abs() < near).all()):
+        y = torch.nn.functional.pad(y, (0, 1))
+    y = y.sort().values
+    return torch.cat([y[:1], y[1:][y.diff() > near]])
 
 
 def _edge(points: Tensor, side: int, nodes: Tensor) -> Tensor:
@@ -329,7 +355,7 @@ def _edge(points: Tensor, side: int, nodes: Tensor) -> Tensor:
     x0, y0 = points.unbind(1)
     x1, y1 = points.roll(-1, 0).unbind(1)
     y = nodes[:, None]  # (N, 1) against all (P,) pieces of the outline
-    slack = 1e-12 * (nodes[-1] - nodes[0])
+    slack = _LEVEL * (nodes[-1] - nodes[0])
     crossed = (y >= torch.minimum(y0, y1) - slack) & (y <= torch.maximum(y0, y1) + slack)
     level = (y1 - y0).abs() <= slack
     at = x0 + (x1 - x0) * ((y - y0) / torch.where(level, 1, y1 - y0)).clamp(0, 1)

@@ -184,16 +184,16 @@ def _table_row(radius: Tensor, rows: Tensor, dy: int) -> tuple[tuple[Tensor, Ten
     """Mean ends of row dy of a tabulated shape, and their derivatives."""
     bottom, top, shear, offset, *_ = rows[0].tolist()
     cells = rows[1:].to(radius)  # (N, 8)
-    per_cell = len(cells) / (top - bottom)
+    starts = cells[1:, 6].contiguous()
     areas, moments = [], []
     for side in (-0.5, 0.5):
         y = (dy + side) / radius
-        position = (y.clamp(bottom, top) - bottom) * per_cell
-        at = position.long().clamp(max=len(cells) - 1)
-        t = (position - at)[..., None]
-        area, edge, bend, _ = cells[at].view(*at.shape, 4, 2).unbind(-2)  # left and right: (B, 1, H, W, 2)
+        inside = y.clamp(bottom, top)
+        at = torch.bucketize(inside, starts)
+        area, edge, bend, start = cells[at].view(*at.shape, 4, 2).unbind(-2)  # left and right: (B, 1, H, W, 2)
+        t = inside[..., None] - start[..., :1]
         areas.append(area + t * (edge + t * bend))
-        height = torch.where((y >= bottom) & (y <= top), y * per_cell, 0)[..., None]
+        height = torch.where(y == inside, y, 0)[..., None]
         moments.append(height * (edge + 2 * t * bend))
     ends = radius[..., None] ** 2 * (areas[1] - areas[0])
     moved = offset + 2 * ends / radius[..., None] - radius[..., None] * (moments[1] - moments[0])

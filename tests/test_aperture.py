@@ -27,6 +27,8 @@ ELLIPSES = [
 TABLES = [
     "polygon:3",
     "polygon:4:45",
+    "polygon:6:15",
+    "polygon:7:15",
     "polygon:5:10:0.3",
     "polygon:6",
     "polygon:7:-20:0.9",
@@ -46,14 +48,35 @@ def spread_point(aperture, radius, n):
 
 def read_edges(aperture, y):
     """The left and right edge of a tabulated unit shape at heights y, as the table's documentation says."""
-    bottom, top, shear, offset = aperture.rows[0, :4].tolist()
-    cells = aperture.rows[1:]
-    position = (y - bottom) / (top - bottom) * len(cells)
-    index = position.long().clamp(0, len(cells) - 1)
-    share = (position - index)[:, None]
-    per_cell = len(cells) / (top - bottom)
-    edges = (cells[index, 2:4] + 2 * share * cells[index, 4:6]) * per_cell  # of area + share (edge + share bend)
+    shear, offset = aperture.rows[0, 2:4].tolist()
+    cell, t = find_cells(aperture, y)
+    edges = cell[:, 2:4] + 2 * t * cell[:, 4:6]  # of area + t (edge + t bend)
     return edges + (offset + shear * y)[:, None]
+
+
+def find_cells(aperture, y):
+    """The table's row at every height y, and the way from its start."""
+    cells = aperture.rows[1:]
+    cell = cells[torch.searchsorted(cells[:, 6].contiguous(), y, right=True).clamp(min=1) - 1]
+    return cell, (y - cell[:, 6])[:, None]
+
+
+def outline_points(text):
+    """Points of the exact outline of the unit shape, (N, 2)."""
+    name, *values = text.split(":")
+    if name in ("polygon", "cat_eye"):
+        low, high = outline_span(text)
+        y = torch.linspace(float(low), float(high), 100_001, dtype=torch.float64)
+        return torch.cat([torch.stack([edge, y], dim=1) for edge in outline_chord(text)(y)])
+    angle = torch.linspace(0, 2 * math.pi, 100_001, dtype=torch.float64)
+    circle = torch.stack([angle.cos(), angle.sin()], dim=1)
+    if name == "ellipse":
+        ratio, turn = [*(float(value) for value in values), 0.0][:2]
+        x, y = (circle * torch.tensor([ratio, 1 / ratio]).sqrt()).unbind(1)
+        cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+        return torch.stack([x * cos - y * sin, x * sin + y * cos], dim=1)
+    inner = float(values[0]) if name == "ring" else 0
+    return circle / math.sqrt(1 - inner**2)
 
 
 class TestText:
@@ -181,7 +204,8 @@ class TestGeometry:
         edges = read_edges(aperture, y)
         for edge, exact in zip(edges.T, chord(y), strict=True):
             assert relative_error(edge, exact) < 2e-3
-        sum_of_cells = (aperture.rows[-1, 0:2] + aperture.rows[-1, 2:4] + aperture.rows[-1, 4:6]).diff()
+        area, edge, bend, (_, height) = aperture.rows[-1].view(4, 2)
+        sum_of_cells = (area + height * (edge + height * bend)).diff()
         assert float(sum_of_cells) == pytest.approx(math.pi)
 
     @pytest.mark.parametrize("text", TABLES)
@@ -190,15 +214,12 @@ class TestGeometry:
         """Their mean ends, as the table's documentation says, against the exact outline."""
         aperture = Aperture.parse(text)
         bottom, top, shear, offset = aperture.rows[0, :4].tolist()
-        cells = aperture.rows[1:]
         # Only rows that the shape reaches.
         dy = torch.arange(math.ceil(bottom * radius - 0.5), math.floor(top * radius + 0.5) + 1, dtype=torch.float64)
 
         def area(y):
-            position = (y.clamp(bottom, top) - bottom) / (top - bottom) * len(cells)
-            index = position.long().clamp(max=len(cells) - 1)
-            share = (position - index)[:, None]
-            return cells[index, 0:2] + share * (cells[index, 2:4] + share * cells[index, 4:6])
+            cell, t = find_cells(aperture, y.clamp(bottom, top))
+            return cell[:, 0:2] + t * (cell[:, 2:4] + t * cell[:, 4:6])
 
         ends = radius**2 * (area((dy + 0.5) / radius) - area((dy - 0.5) / radius))
         ends = ends + (offset * radius + shear * dy)[:, None]
@@ -206,23 +227,24 @@ class TestGeometry:
             assert relative_error(end[1:-1], exact[1:-1]) < 1e-3
             assert relative_error(end, exact) < 1e-2  # the tips are the worst
 
-    @pytest.mark.parametrize("text", TABLES)
+    @pytest.mark.parametrize("text", [*ELLIPSES, *TABLES])
     def test_extent_and_reach(self, text):
-        aperture = Aperture.parse(text)
-        low, high = outline_span(text)
-        assert aperture.reach == pytest.approx(max(-float(low), float(high)), rel=1e-4)
-        y = torch.linspace(float(low), float(high), 100_001, dtype=torch.float64)
-        farthest = max(float(torch.hypot(edge, y).max()) for edge in outline_chord(text)(y))
-        assert aperture.extent == pytest.approx(farthest, rel=1e-4)
+        """Against points close together on the exact outline."""
+        aperture, points = Aperture.parse(text), outline_points(text)
+        assert aperture.reach == pytest.approx(float(points[:, 1].abs().max()), rel=1e-4)
+        assert aperture.extent == pytest.approx(float(points.norm(dim=1).max()), rel=1e-4)
+        within = aperture.sample(2000).norm(dim=1).max()
+        assert 0.95 * aperture.extent < within <= aperture.extent
 
     @pytest.mark.parametrize("text", [*ELLIPSES, "gaussian"])
     def test_nothing_lies_beyond_extent_and_reach(self, text):
         aperture = Aperture.parse(text)
         lit = spread_point(aperture, 8.0, 24) > 1e-12
-        rows, columns = (lit.any(dim).nonzero().flatten() - 24 for dim in (1, 0))
+        rows, columns = (index - 24 for index in lit.nonzero(as_tuple=True))
         slack = 1.2 if text == "gaussian" else 1.0  # levels that are wider than the radius
         assert aperture.reach * 8 - 0.5 <= rows.max() <= slack * aperture.reach * 8 + 0.5
-        assert aperture.extent * 8 - 0.5 <= max(rows.max(), columns.max()) <= slack * aperture.extent * 8 + 0.5
+        farthest = rows.max() if text == "gaussian" else torch.hypot(rows.double(), columns.double()).max()
+        assert aperture.extent * 8 - 1 <= farthest <= slack * aperture.extent * 8 + 1
 
     @pytest.mark.parametrize("text", [*ELLIPSES, *TABLES, "gaussian"])
     def test_centroid_is_the_point(self, text):

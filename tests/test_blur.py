@@ -28,6 +28,15 @@ TOLERANCES = {
     "gaussian": (3e-3, 2e-2),
 }
 APERTURES = list(TOLERANCES)
+# One for every symmetry that the kernels make use of, of few cells and of many.
+SYMMETRIES = [
+    "polygon:6:15",
+    "polygon:5",
+    "polygon:7:15",
+    "polygon:8:0:0.3",
+    "polygon:3:0:0.3",
+    "cat_eye:0.4:30",
+]
 DENSE = {"scatter": dense_scatter, "gather": dense_gather}
 ADJOINT = {"scatter": "gather", "gather": "scatter"}
 # Nothing of any aperture leaves its pixel below this radius.
@@ -368,7 +377,7 @@ class TestPrecision:
         inputs = make_inputs(140, 150, channels=3, most=20, dtype=torch.float32)
         return differentiate(partial(REFERENCE.blur, operator), *(t.double() for t in inputs), aperture)
 
-    @every_aperture
+    @pytest.mark.parametrize("aperture", [*APERTURES, *SYMMETRIES])
     @both_precisions
     def test_kernels_equal_the_reference(self, kernels, operator, aperture, dtype):
         """Wider than a tile of any backend, several bands high, with radii that reach over their seams."""

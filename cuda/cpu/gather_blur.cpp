@@ -54,76 +54,68 @@ struct GatherTile {
     return pair;
   }
 
-  DEPTHBOKEH_INLINE void add(Sums& s, const Pair& right, const Pair& left, ptrdiff_t k) const {
-    const Pair first{1, 1, 1, 1, 0, 0, 0, 0}, difference{-1, -1, -1, -1, 1, 1, 1, 1};
-    s.blur += right * (first + difference * Acc(rows.right_part[k]));
-    s.blur -= left * (first + difference * Acc(rows.left_part[k]));
-    if (kSlope) {
-      s.slope += right * Acc(rows.right_slope[k]);
-      s.slope -= left * Acc(rows.left_slope[k]);
+  // The light at both ends of a row.
+  struct Ends {
+    Pair right, left;
+  };
+
+  // The means of one pixel at `home`: its first row is `first`, and `above` and `below` say how many there are.
+  template <bool kMirrored, bool kTurned>
+  DEPTHBOKEH_INLINE Sums collect(const One* home, int lane, int above, int below) const {
+    const Pair begin{1, 1, 1, 1, 0, 0, 0, 0}, difference{-1, -1, -1, -1, 1, 1, 1, 1}, one = begin + begin + difference;
+    Sums s{};
+    int dy = kTurned ? 0 : -above;
+    ptrdiff_t k = ptrdiff_t(dy - rows.first) * kLanes + lane;
+    const auto right_at = [&]() __attribute__((always_inline)) { return ptrdiff_t(rows.right_at[k]); };
+    const auto left_at = [&]() __attribute__((always_inline)) {
+      return kMirrored ? -right_at() : ptrdiff_t(rows.left_at[k]);
+    };
+    const auto row_at = [&](const One* row)
+                            __attribute__((always_inline)) { return Ends{at(row, right_at()), at(row, left_at())}; };
+    // Of row -dy, which is row dy after half a turn. An end's mirror image has one less its weights.
+    const auto turned_at = [&](const One* row) __attribute__((always_inline)) {
+      if (kMirrored) return row_at(row);
+      const Ends ends{at(row, -right_at()), at(row, -left_at())};
+      s.blur += ends.left - ends.right;
+      return ends;
+    };
+    const auto add = [&](const Ends& ends) __attribute__((always_inline)) {
+      const Pair right = begin + difference * Acc(rows.right_part[k]);
+      s.blur += ends.right * right;
+      s.blur -= ends.left * (kMirrored ? one - right : begin + difference * Acc(rows.left_part[k]));
+      if (kSlope && kMirrored) s.slope += (ends.right + ends.left) * Acc(rows.right_slope[k]);
+      if (kSlope && !kMirrored) s.slope += ends.right * Acc(rows.right_slope[k]) - ends.left * Acc(rows.left_slope[k]);
+    };
+    if (!kTurned) {
+      for (const One* row = home + dy * pitch(); dy <= below; ++dy, k += kLanes, row += pitch()) add(row_at(row));
+      return s;
     }
-  }
-
-  DEPTHBOKEH_INLINE void collect(Sums& s, const One* home, int lane, int first, int last) const {
-    const One* row = home + first * pitch();
-    for (ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane; first <= last;
-         ++first, k += kLanes, row += pitch())
-      add(s, at(row, rows.right_at[k]), at(row, rows.left_at[k]), k);
-  }
-
-  DEPTHBOKEH_INLINE void add_mirrored(Sums& s, const Pair& right, const Pair& left, ptrdiff_t k) const {
-    const Pair first{1, 1, 1, 1, 0, 0, 0, 0}, difference{-1, -1, -1, -1, 1, 1, 1, 1};
-    const Pair weight = difference * Acc(rows.right_part[k]);
-    s.blur += right * (first + weight);
-    s.blur -= left * (first + difference - weight);
-    if (kSlope) s.slope += (right + left) * Acc(rows.right_slope[k]);
-  }
-
-  DEPTHBOKEH_INLINE void collect_mirrored(Sums& s, const One* home, int lane, int above, int below) const {
-    ptrdiff_t k = lane;
-    add_mirrored(s, at(home, rows.right_at[k]), at(home, rows.left_at[k]), k);
+    add(row_at(home));
+    ++dy, k += kLanes;
     const One *up = home - pitch(), *down = home + pitch();
-    k += kLanes;
-    int dy = 1;
     for (const int paired = std::min(above, below); dy <= paired; ++dy, k += kLanes, up -= pitch(), down += pitch()) {
-      const int32_t r = rows.right_at[k], l = rows.left_at[k];
-      add_mirrored(s, at(up, r) + at(down, r), at(up, l) + at(down, l), k);
+      const Ends lower = row_at(down), upper = turned_at(up);
+      add({lower.right + upper.right, lower.left + upper.left});
     }
-    const int last = std::max(above, below);
-    const ptrdiff_t step = above > below ? -pitch() : pitch();
-    for (const One* row = above > below ? up : down; dy <= last; ++dy, k += kLanes, row += step)
-      add_mirrored(s, at(row, rows.right_at[k]), at(row, rows.left_at[k]), k);
+    for (; dy <= above; ++dy, k += kLanes, up -= pitch()) add(turned_at(up));
+    for (; dy <= below; ++dy, k += kLanes, down += pitch()) add(row_at(down));
+    return s;
   }
 
   // Row y of the tile: the sums of all its pixels, times `weight`, into `blurred` and `sloped`.
+  template <bool kMirrored, bool kTurned>
   DEPTHBOKEH_INLINE void target_row(int y, const Real* radius, Acc weight, const Ellipse<Real>* ellipse, One* blurred,
                                     One* sloped) {
-    const Aperture<Real>& a = *p.aperture;
-    int count[kLanes], most = -1;
-    for (int i = 0; i < kLanes; ++i) {
-      const Real above = (ellipse ? ellipse->height * ellipse->top() : a.reach) * radius[i] + Real(0.5),
-                 tallest = p.height;
-      const int n = static_cast<int>(above < tallest ? above : tallest);
-      count[i] = p.sharp(radius[i]) || i >= t.x1 - t.x0 ? -1 : n;
-      most = most > count[i] ? most : count[i];
-    }
-    if (most < 0) return;
-    const int first = std::max(-most, -y), last = std::min(most, p.height - 1 - y);
-    const int lo = t.lo - t.x0, hi = t.hi - t.x0;
-    if (a.symmetric())
-      symmetric_rows<kSlope>(radius, a, ellipse, 0, std::max(-first, last), lo, hi, rows);
-    else if (ellipse)
-      sheared_rows<kSlope>(radius, *ellipse, first, last, lo, hi, rows);
-    else
-      table_rows<kSlope>(radius, a, first, last, lo, hi, rows);
+    const RowCounts count(p, t.x1 - t.x0, radius, ellipse);
+    if (count.most_above < 0) return;
+    const int first = std::max(-count.most_above, -y), last = std::min(count.most_below, p.height - 1 - y);
+    find_rows<kSlope, kMirrored, kTurned>(*p.aperture, ellipse, radius, kTurned ? 0 : first,
+                                          kTurned ? std::max(-first, last) : last, Real(p.max_columns()), rows);
     const One* home = sums + (y - top) * pitch() + (t.x0 - t.lo);
     for (int i = 0; i < kLanes; ++i) {
-      if (count[i] < 0) continue;
-      Sums s{};
-      if (a.symmetric())
-        collect_mirrored(s, home + i, i, std::min(count[i], y), std::min(count[i], p.height - 1 - y));
-      else
-        collect(s, home + i, i, std::max(first, -count[i]), std::min(last, count[i]));
+      if (count.above[i] < 0) continue;
+      const Sums s = collect<kMirrored, kTurned>(home + i, i, std::min(count.above[i], y),
+                                                 std::min(count.below[i], p.height - 1 - y));
       const Acc inverse = Acc(1) / radius[i], scale = weight * inverse * inverse * Acc(1 / kPi);
       const One blur = low(s.blur) + high(s.blur);
       blurred[i] += blur * scale;
@@ -157,10 +149,10 @@ DEPTHBOKEH_INLINE void gather_tile(const Problem<Real>& p, const Tile& t, const 
     const size_t at = size_t(y) * p.width + t.x0;
     p.load_radii(radius + at, lanes, r);
     alignas(64) One blurred[kLanes] = {}, sloped[kLanes] = {};
-    if (p.aperture->kind == ApertureKind::kTable)
-      tile.target_row(y, r, 1, nullptr, blurred, sloped);
-    else
-      for (const auto& e : p.aperture->ellipses) tile.target_row(y, r, e.sign, &e, blurred, sloped);
+    for_each_part(*p.aperture, [&](auto mirrored, auto turned, Real sign,
+                                   const Ellipse<Real>* ellipse) __attribute__((always_inline)) {
+      tile.template target_row<mirrored(), turned()>(y, r, sign, ellipse, blurred, sloped);
+    });
     for (int c = 0; c < channels; ++c) {
       const size_t plane = c * p.plane() + at;
       if (to.blur)

@@ -40,7 +40,8 @@ class Buffer {  // uninitialised, aligned to cache lines
 };
 
 // Ends of rows, one entry per row and lane. `at` is the pixel (relative to the lane's own) that an end falls into
-// and `part` the share of that pixel to the left of the end; `slope` the end's derivative to the radius.
+// and `part` the share of that pixel to the left of the end; `slope` the end's derivative to the radius. Shapes that
+// are mirrored have right ends only, those that are the same after half a turn rows from 0 on only.
 template <typename Real>
 struct RowEnds {
   int first;  // the row of entry 0
@@ -95,44 +96,24 @@ struct DiskQuarter {
   }
 };
 
-// The same of a tabulated shape.
+// Splits the end `end`, relative to the middle of its lane's pixel, into pixel and part; at most `widest` away.
 template <typename Real>
-struct TableQuarter {
-  const QuarterCell<Real>* cells;
-  int count;
-  Real top;
-  Real half = Real(kPi / 2), twice = Real(kPi);
+DEPTHBOKEH_INLINE void place_end(Real end, Real widest, Real& part, int32_t& at) {
+  Real edge = end + Real(0.5);
+  edge = edge > -widest ? edge : -widest;
+  edge = edge < widest ? edge : widest;
+  const Real floor = std::floor(edge);
+  part = edge - floor;
+  at = static_cast<int32_t>(floor);
+}
 
-  template <bool kSlope>
-  DEPTHBOKEH_INLINE void evaluate(Real edge, const Real* __restrict inverse, Real* __restrict rest,
-                                  Real* __restrict angle) const {
-    alignas(64) Real share[kLanes], height[kLanes];
-    alignas(64) int32_t index[kLanes];
-    const Real per_cell = count / top, last = count - 1;
-    for (int i = 0; i < kLanes; ++i) {
-      const Real y = edge * inverse[i];
-      const Real position = (y < top ? y : top) * per_cell;
-      index[i] = static_cast<int32_t>(position < last ? position : last);
-      share[i] = position - index[i];
-      height[i] = y < top ? y * per_cell : 0;
-    }
-    for (int i = 0; i < kLanes; ++i) {
-      const QuarterCell<Real> c = cells[index[i]];
-      const Real bend = share[i] * c.bend;
-      rest[i] = c.rest - share[i] * (c.edge + bend);
-      if (kSlope) angle[i] = 2 * rest[i] + height[i] * (c.edge + 2 * bend);
-    }
-  }
-};
-
-// Rows first..last (0 <= first) of a shape whose rows are the same above and below the centre, stretched by `height`
-// and `width`. Lane i keeps its ends within columns lo..hi relative to lane 0. Left ends mirror the right ones:
-// left_part = 1 - right_part.
-template <bool kSlope, typename Real, typename Quarter>
-DEPTHBOKEH_INLINE void mirrored_rows(const Quarter& quarter, const Real* __restrict radius, Real height, Real width,
-                                     int first, int last, int lo, int hi, RowEnds<Real>& ends) {
+// Rows first..last (0 <= first) of an ellipse.
+template <bool kSlope, bool kMirrored, typename Real, typename Quarter>
+DEPTHBOKEH_INLINE void ellipse_rows(const Quarter& quarter, const Ellipse<Real>& e, const Real* __restrict radius,
+                                    int first, int last, Real widest, RowEnds<Real>& ends) {
   alignas(64) Real inverse[kLanes], area[kLanes], rate[kLanes];
   alignas(64) Real rest[kLanes], angle[kLanes], rest_below[kLanes], angle_below[kLanes];
+  const Real height = e.height, width = e.width, shear = e.shear;
   for (int i = 0; i < kLanes; ++i) {
     const Real r = radius[i] * height;
     inverse[i] = 1 / r;
@@ -141,156 +122,156 @@ DEPTHBOKEH_INLINE void mirrored_rows(const Quarter& quarter, const Real* __restr
   }
   ends.first = first;
   if (first) quarter.template evaluate<kSlope>(first - Real(0.5), inverse, rest_below, angle_below);
-  const Real widest = hi - lo + 1;
   for (int dy = first; dy <= last; ++dy) {
     const size_t row = size_t(dy - first) * kLanes;
-    Real* __restrict part = ends.right_part + row, * __restrict slope = ends.right_slope + row;
-    int32_t* __restrict right = ends.right_at + row, * __restrict left = ends.left_at + row;
+    Real* __restrict right_part = ends.right_part + row, * __restrict right_slope = ends.right_slope + row;
+    Real* __restrict left_part = ends.left_part + row, * __restrict left_slope = ends.left_slope + row;
+    int32_t* __restrict right_at = ends.right_at + row, * __restrict left_at = ends.left_at + row;
+    const Real centre = shear * dy;
     quarter.template evaluate<kSlope>(dy + Real(0.5), inverse, rest, angle);
     for (int i = 0; i < kLanes; ++i) {
       // The middle row straddles the centre: its lower half mirrors the upper one.
-      Real half = area[i] * ((dy ? rest_below[i] : quarter.half - rest[i]) - rest[i]) + Real(0.5);
-      half = half < widest ? half : widest;
-      const int32_t at = static_cast<int32_t>(half);
-      part[i] = half - at;
-      right[i] = std::min(at, hi - i);
-      left[i] = -std::min(at, i - lo);
+      const Real half = area[i] * ((dy ? rest_below[i] : quarter.half - rest[i]) - rest[i]);
+      if (kMirrored) {
+        const Real edge = half + Real(0.5) < widest ? half + Real(0.5) : widest;
+        right_at[i] = static_cast<int32_t>(edge);
+        right_part[i] = edge - right_at[i];
+      } else {
+        place_end(centre + half, widest, right_part[i], right_at[i]);
+        place_end(centre - half, widest, left_part[i], left_at[i]);
+      }
       rest_below[i] = rest[i];
       if (kSlope) {
-        slope[i] = rate[i] * ((dy ? angle_below[i] : quarter.twice - angle[i]) - angle[i]);
+        right_slope[i] = rate[i] * ((dy ? angle_below[i] : quarter.twice - angle[i]) - angle[i]);
+        if (!kMirrored) left_slope[i] = -right_slope[i];
         angle_below[i] = angle[i];
       }
     }
   }
 }
 
-// Splits the end `end` (relative to the centre of lane i's pixel) into pixel and part, within columns lo..hi.
+// What a tabulated shape's left and right edge enclose up to a height, and that height times the edge there.
 template <typename Real>
-DEPTHBOKEH_INLINE void place_end(Real end, int lo, int hi, int i, Real* __restrict part, int32_t* __restrict at) {
-  const Real least = lo - i, most = hi - i;
-  Real edge = end + Real(0.5);
-  edge = edge > least ? edge : least;
-  edge = edge < most ? edge : most;
-  const Real floor = std::floor(edge);
-  part[i] = edge - floor;
-  at[i] = static_cast<int32_t>(floor);
-}
+struct Enclosed {
+  alignas(64) Real area[2][kLanes], moment[2][kLanes];
+};
 
-// Rows first..last of a sheared ellipse.
-template <bool kSlope, typename Real>
-DEPTHBOKEH_INLINE void sheared_rows(const Real* __restrict radius, const Ellipse<Real>& e, int first, int last, int lo,
-                                    int hi, RowEnds<Real>& ends) {
-  alignas(64) Real r[kLanes], inverse[kLanes], area[kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    r[i] = radius[i] * e.height;
-    inverse[i] = 1 / r[i];
-    area[i] = r[i] * r[i] * e.width;
-  }
-  const Real shear = e.shear, rate = e.height * e.width;
-  ends.first = first;
-  for (int dy = first; dy <= last; ++dy) {
-    const size_t row = size_t(dy - first) * kLanes;
-    Real* __restrict left_part = ends.left_part + row, * __restrict right_part = ends.right_part + row;
-    Real* __restrict left_slope = ends.left_slope + row, * __restrict right_slope = ends.right_slope + row;
-    int32_t* __restrict left_at = ends.left_at + row, * __restrict right_at = ends.right_at + row;
-    // The middle row is twice its upper half; the others are what lies above their lower edge less that above their
-    // upper one.
-    const Real upper = std::abs(dy) + Real(0.5), lower = dy ? upper - 1 : 0, centre = shear * dy, twice = dy ? 1 : 2;
-    for (int i = 0; i < kLanes; ++i) {
-      Real w = 1 - upper * inverse[i], v = 1 - lower * inverse[i];
-      w = w > 0 ? w : 0;
-      v = v > 0 ? v : 0;
-      const Real root_w = std::sqrt(w), root_v = std::sqrt(v);
-      const Real half = twice * area[i] * (disk_cap(v, root_v) - disk_cap(w, root_w));
-      place_end(centre + half, lo, hi, i, right_part, right_at);
-      place_end(centre - half, lo, hi, i, left_part, left_at);
-      if (kSlope) {
-        const Real slope = twice * rate * r[i] * (disk_angle(v, root_v) - disk_angle(w, root_w));
-        right_slope[i] = slope;
-        left_slope[i] = -slope;
+// The sum of what every cell holds below the height, of both edges or the right one.
+template <bool kSlope, bool kMirrored, typename Real>
+DEPTHBOKEH_INLINE void add_cells(const Aperture<Real>& a, Real edge, const Real* inverse, Enclosed<Real>& to) {
+  constexpr int kVector = 64 / sizeof(Real);
+  typedef Real Vector __attribute__((vector_size(64)));
+  const EdgeCell<Real>* cells = a.cells.data();
+  const int count = static_cast<int>(a.cells.size());
+  const Vector zero = {};
+  for (int i = 0; i < kLanes; i += kVector) {
+    Vector y, area[2] = {}, change[2] = {};
+    std::memcpy(&y, inverse + i, sizeof(y));
+    y *= edge;
+    for (int k = 0; k < count; ++k) {
+      const Vector least = zero + cells[k].start, most = zero + cells[k].height;
+      Vector t = y - least;
+      t = t > zero ? t : zero;
+      t = t < most ? t : most;
+      for (int side = kMirrored; side < 2; ++side) {
+        const Vector bend = t * cells[k].bend[side];
+        area[side] += t * (cells[k].edge[side] + bend);
+        if (kSlope) change[side] += bend;
       }
+    }
+    const Vector height = (y >= zero + a.bottom) & (y <= zero + a.top) ? y : zero;
+    for (int side = kMirrored; side < 2; ++side) {
+      std::memcpy(to.area[side] + i, &area[side], sizeof(Vector));
+      const Vector moment = height * (cells[0].edge[side] + 2 * change[side]);
+      if (kSlope) std::memcpy(to.moment[side] + i, &moment, sizeof(Vector));
     }
   }
 }
 
-// Rows first..last (0 <= first) of an aperture that is symmetric.
+// The same of many cells of equal height, one lane at a time, left and right edge side by side: quicker than gathering
+// sixteen cells at once.
 template <bool kSlope, typename Real>
-DEPTHBOKEH_INLINE void symmetric_rows(const Real* __restrict radius, const Aperture<Real>& a,
-                                      const Ellipse<Real>* ellipse, int first, int last, int lo, int hi,
-                                      RowEnds<Real>& ends) {
-  if (ellipse && ellipse->cut > 0) {
-    const DiskQuarter<Real, true> quarter(ellipse->cut);
-    mirrored_rows<kSlope>(quarter, radius, ellipse->height, ellipse->width, first, last, lo, hi, ends);
-  } else if (ellipse) {
-    const DiskQuarter<Real, false> quarter(0);
-    mirrored_rows<kSlope>(quarter, radius, ellipse->height, ellipse->width, first, last, lo, hi, ends);
-  } else {
-    const TableQuarter<Real> quarter{a.quarter.data(), static_cast<int>(a.quarter.size()), a.top};
-    mirrored_rows<kSlope>(quarter, radius, Real(1), Real(1), first, last, lo, hi, ends);
+DEPTHBOKEH_INLINE void look_up(const Aperture<Real>& a, Real edge, const Real* __restrict inverse, Enclosed<Real>& to) {
+  typedef Real Four __attribute__((vector_size(4 * sizeof(Real))));
+  alignas(64) Real share[kLanes], height[kLanes];
+  alignas(64) int32_t index[kLanes];
+  const EdgeCell<Real>* cells = a.cells.data();
+  const Real bottom = cells[0].start, top = a.top, step = cells[0].height, per_cell = 1 / step;
+  const int32_t last = static_cast<int32_t>(a.cells.size()) - 1;
+  for (int i = 0; i < kLanes; ++i) {
+    const Real y = edge * inverse[i];
+    Real inside = y > bottom ? y : bottom;
+    inside = inside < top ? inside : top;
+    const Real position = (inside - bottom) * per_cell;
+    index[i] = std::min(static_cast<int32_t>(position), last);
+    share[i] = (position - index[i]) * step;
+    height[i] = y == inside ? y : 0;
+  }
+  for (int i = 0; i < kLanes; ++i) {
+    Four start, bend;
+    std::memcpy(&start, cells[index[i]].area, sizeof(Four));
+    std::memcpy(&bend, cells[index[i]].bend, sizeof(Four));
+    const Four slope = __builtin_shufflevector(start, start, 2, 3, 2, 3), change = bend * share[i];
+    const Four area = start + (slope + change) * share[i], moment = (slope + 2 * change) * height[i];
+    for (int side = 0; side < 2; ++side) {
+      to.area[side][i] = area[side];
+      if (kSlope) to.moment[side][i] = moment[side];
+    }
   }
 }
 
 // Rows first..last of a tabulated shape.
-template <bool kSlope, typename Real>
-DEPTHBOKEH_INLINE void table_rows(const Real* __restrict radius, const Aperture<Real>& a, int first, int last, int lo,
-                                  int hi, RowEnds<Real>& ends) {
-  alignas(64) Real inverse[kLanes], area[kLanes], share[kLanes], height[kLanes];
-  alignas(64) Real before[kLanes][2], now[kLanes][2], moment_before[kLanes][2], moment[kLanes][2];
-  alignas(64) int32_t index[kLanes];
-  typedef Real Four __attribute__((vector_size(4 * sizeof(Real))));
-  for (int i = 0; i < kLanes; ++i) {
-    inverse[i] = 1 / radius[i];
-    area[i] = radius[i] * radius[i];
-  }
-  const int count = static_cast<int>(a.cells.size());
-  const Real bottom = a.bottom, top = a.top, per_cell = count / (top - bottom), offset = a.offset;
-  const EdgeCell<Real>* cells = a.cells.data();
+template <bool kSlope, bool kMirrored, bool kTurned, bool kFew, typename Real>
+DEPTHBOKEH_INLINE void table_rows(const Aperture<Real>& a, const Real* __restrict radius, int first, int last,
+                                  Real widest, RowEnds<Real>& ends) {
+  alignas(64) Real inverse[kLanes];
+  Enclosed<Real> enclosed[2];
+  for (int i = 0; i < kLanes; ++i) inverse[i] = 1 / radius[i];
+  const auto enclose = [&](Real edge, Enclosed<Real>& to) __attribute__((always_inline)) {
+    if (kFew)
+      add_cells<kSlope, kMirrored>(a, edge, inverse, to);
+    else
+      look_up<kSlope>(a, edge, inverse, to);
+  };
   ends.first = first;
-  for (int dy = first - 1; dy <= last; ++dy) {
-    const Real edge = dy + Real(0.5);
-    for (int i = 0; i < kLanes; ++i) {
-      const Real y = edge * inverse[i];
-      Real inside = y > bottom ? y : bottom;
-      inside = inside < top ? inside : top;
-      const Real position = (inside - bottom) * per_cell;
-      const int32_t cell = static_cast<int32_t>(position);
-      index[i] = cell < count ? cell : count - 1;
-      share[i] = position - index[i];
-      height[i] = y == inside ? y * per_cell : 0;
-    }
-    // One cell at a time, left and right edge side by side: quicker than gathering sixteen cells at once.
-    for (int i = 0; i < kLanes; ++i) {
-      Four start, bend;
-      std::memcpy(&start, cells[index[i]].area, sizeof(Four));
-      std::memcpy(&bend, cells[index[i]].bend, sizeof(Four));
-      const Four edge = __builtin_shufflevector(start, start, 2, 3, 2, 3), step = bend * share[i];
-      const Four area_here = start + (edge + step) * share[i];
-      std::memcpy(now[i], &area_here, sizeof(now[i]));
-      if (kSlope) {
-        const Four moment_here = (edge + 2 * step) * height[i];
-        std::memcpy(moment[i], &moment_here, sizeof(moment[i]));
-      }
-    }
-    if (dy >= first) {
+  if (!kTurned || first) enclose(first - Real(0.5), enclosed[1]);
+  const Real offset = a.offset;
+  for (int dy = first; dy <= last; ++dy) {
+    const int step = (dy - first) % 2;
+    Enclosed<Real>&now = enclosed[step], &before = enclosed[1 - step];
+    enclose(dy + Real(0.5), now);
+    const Real centre = a.shear * dy;
+    for (int side = kMirrored; side < 2; ++side) {
       const size_t row = size_t(dy - first) * kLanes;
-      Real* __restrict left_part = ends.left_part + row, * __restrict right_part = ends.right_part + row;
-      Real* __restrict left_slope = ends.left_slope + row, * __restrict right_slope = ends.right_slope + row;
-      int32_t* __restrict left_at = ends.left_at + row, * __restrict right_at = ends.right_at + row;
-      const Real centre = a.shear * dy;
+      Real* __restrict part = (side ? ends.right_part : ends.left_part) + row;
+      Real* __restrict slope = (side ? ends.right_slope : ends.left_slope) + row;
+      int32_t* __restrict at = (side ? ends.right_at : ends.left_at) + row;
+      const bool middle = kTurned && dy == 0;  // what is below the centre mirrors the other edge above it
+      const Real sign = kMirrored && middle ? -1 : 1;
+      const Enclosed<Real>& below = middle ? now : before;
+      const int edge = middle && !kMirrored ? 1 - side : side;
       for (int i = 0; i < kLanes; ++i) {
-        const Real shift = centre + offset * radius[i];
-        const Real left = area[i] * (now[i][0] - before[i][0]), right = area[i] * (now[i][1] - before[i][1]);
-        place_end(shift + left, lo, hi, i, left_part, left_at);
-        place_end(shift + right, lo, hi, i, right_part, right_at);
-        if (kSlope) {
-          left_slope[i] = offset + 2 * inverse[i] * left - radius[i] * (moment[i][0] - moment_before[i][0]);
-          right_slope[i] = offset + 2 * inverse[i] * right - radius[i] * (moment[i][1] - moment_before[i][1]);
-        }
+        const Real mean = radius[i] * (now.area[side][i] - sign * below.area[edge][i]);
+        place_end(centre + radius[i] * (offset + mean), widest, part[i], at[i]);
+        if (kSlope) slope[i] = offset + 2 * mean - radius[i] * (now.moment[side][i] - sign * below.moment[edge][i]);
       }
     }
-    std::copy(&now[0][0], &now[0][0] + 2 * kLanes, &before[0][0]);
-    if (kSlope) std::copy(&moment[0][0], &moment[0][0] + 2 * kLanes, &moment_before[0][0]);
   }
+}
+
+// Rows first..last of an aperture of the given symmetry (0 <= first if it is the same after half a turn), their ends at
+// most `widest` away.
+template <bool kSlope, bool kMirrored, bool kTurned, typename Real>
+DEPTHBOKEH_INLINE void find_rows(const Aperture<Real>& a, const Ellipse<Real>* ellipse, const Real* __restrict radius,
+                                 int first, int last, Real widest, RowEnds<Real>& ends) {
+  if (kMirrored && ellipse && ellipse->cut > 0)
+    ellipse_rows<kSlope, kMirrored>(DiskQuarter<Real, true>(ellipse->cut), *ellipse, radius, first, last, widest, ends);
+  else if (kTurned && ellipse)
+    ellipse_rows<kSlope, kMirrored>(DiskQuarter<Real, false>(0), *ellipse, radius, first, last, widest, ends);
+  else if (a.few_cells())
+    table_rows<kSlope, kMirrored, kTurned, true>(a, radius, first, last, widest, ends);
+  else
+    table_rows<kSlope, kMirrored, kTurned, false>(a, radius, first, last, widest, ends);
 }
 
 }  // namespace depthbokeh

@@ -27,78 +27,71 @@ struct ScatterTile {
     return __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7);
   }
 
-  // Rows first..last (offsets from the source's row) of one source, at `home` in the tile. `v` is its light, `dv`
-  // the light that its derivative moves along with the ends.
-  DEPTHBOKEH_INLINE void deposit(Pair* home, int lane, const Real* v, const Real* dv, int first, int last) const {
-    const One light = load(v), none{};
-    const Pair whole = pair(light, none), split = pair(none, light), moved = kSlope ? pair(none, load(dv)) : Pair{};
-    const ptrdiff_t pitch = t.pitch();
-    Pair* row = home + first * pitch;
-    for (ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane; first <= last;
-         ++first, k += kLanes, row += pitch) {
-      Pair right = whole + split * Acc(rows.right_part[k]), left = whole + split * Acc(rows.left_part[k]);
-      if (kSlope) {
-        right += moved * Acc(rows.right_slope[k]);
-        left += moved * Acc(rows.left_slope[k]);
-      }
-      row[rows.right_at[k]] -= right;
-      row[rows.left_at[k]] += left;
-    }
-  }
+  // One row of a source: its left end adds, its right end takes away.
+  struct Ends {
+    Pair right, left;
+    ptrdiff_t right_at, left_at;
 
-  // The same for rows that mirror each other: `above` and `below` say how many there are room for.
-  DEPTHBOKEH_INLINE void deposit_mirrored(Pair* home, int lane, const Real* v, const Real* dv, int first, int above,
-                                          int below) const {
+    DEPTHBOKEH_INLINE void add_to(Pair* row) const {
+      row[right_at] -= right;
+      row[left_at] += left;
+    }
+  };
+
+  // The rows of one source at `home` in the tile, from row `nearest` on or, unless they are the same after half a turn,
+  // from the first there is room for: `above` and `below` say how many there are. `v` is its light, `dv` the light
+  // that its derivative moves along with the ends.
+  template <bool kMirrored, bool kTurned>
+  DEPTHBOKEH_INLINE void deposit(Pair* home, int lane, const Real* v, const Real* dv, int nearest, int above,
+                                 int below) const {
     const One light = load(v), none{};
     const Pair whole = pair(light, none), split = pair(none, light), moved = kSlope ? pair(none, load(dv)) : Pair{};
-    const Pair both = pair(light + light, light);
+    const Pair both = pair(light + light, light);  // an end's mirror image is this less the end
     const ptrdiff_t pitch = t.pitch();
-    ptrdiff_t k = ptrdiff_t(first - rows.first) * kLanes + lane;
-    const auto right_of = [&]() __attribute__((always_inline)) {
-      Pair right = whole + split * Acc(rows.right_part[k]);
-      if (kSlope) right += moved * Acc(rows.right_slope[k]);
-      return right;
+    int dy = kTurned ? nearest : -above;
+    ptrdiff_t k = ptrdiff_t(dy - rows.first) * kLanes + lane;
+    const auto find = [&]() __attribute__((always_inline)) {
+      Ends ends;
+      ends.right = whole + split * Acc(rows.right_part[k]);
+      if (kSlope) ends.right += moved * Acc(rows.right_slope[k]);
+      ends.right_at = rows.right_at[k];
+      if (kMirrored) {
+        ends.left = both - ends.right;
+        ends.left_at = -ends.right_at;
+      } else {
+        ends.left = whole + split * Acc(rows.left_part[k]);
+        if (kSlope) ends.left += moved * Acc(rows.left_slope[k]);
+        ends.left_at = rows.left_at[k];
+      }
+      return ends;
     };
-    if (first == 0 && above >= 0 && below >= 0) {
-      const Pair right = right_of();
-      home[rows.right_at[k]] -= right;
-      home[rows.left_at[k]] += both - right;
+    if (!kTurned) {
+      for (Pair* row = home + dy * pitch; dy <= below; ++dy, k += kLanes, row += pitch) find().add_to(row);
+      return;
     }
-    if (first == 0) ++first, k += kLanes;
-    Pair *up = home - first * pitch, *down = home + first * pitch;
-    const int paired = std::min(above, below);
-    for (; first <= paired; ++first, k += kLanes, up -= pitch, down += pitch) {
-      const Pair right = right_of(), left = both - right;
-      const ptrdiff_t r = rows.right_at[k], l = rows.left_at[k];
-      up[r] -= right;
-      up[l] += left;
-      down[r] -= right;
-      down[l] += left;
+    const auto turn = [&](const Ends& ends) __attribute__((always_inline)) {
+      return kMirrored ? ends : Ends{both - ends.left, both - ends.right, -ends.left_at, -ends.right_at};
+    };
+    if (dy == 0 && above >= 0 && below >= 0) find().add_to(home);
+    if (dy == 0) ++dy, k += kLanes;
+    Pair *up = home - dy * pitch, *down = home + dy * pitch;
+    for (const int paired = std::min(above, below); dy <= paired; ++dy, k += kLanes, up -= pitch, down += pitch) {
+      const Ends ends = find();
+      ends.add_to(down);
+      turn(ends).add_to(up);
     }
-    const int last = std::max(above, below);
-    const ptrdiff_t step = above > below ? -pitch : pitch;
-    for (Pair* row = above > below ? up : down; first <= last; ++first, k += kLanes, row += step) {
-      const Pair right = right_of();
-      row[rows.right_at[k]] -= right;
-      row[rows.left_at[k]] += both - right;
-    }
+    for (; dy <= above; ++dy, k += kLanes, up -= pitch) turn(find()).add_to(up);
+    for (; dy <= below; ++dy, k += kLanes, down += pitch) find().add_to(down);
   }
 
   // One row of sources.
+  template <bool kMirrored, bool kTurned>
   DEPTHBOKEH_INLINE void source_row(int y, const Real* radius, const Real (*light)[kLanes], Real weight,
                                     const Ellipse<Real>* ellipse) {
     const Aperture<Real>& a = *p.aperture;
     alignas(64) Real v[kLanes][kChannels], dv[kLanes][kChannels];
-    alignas(64) int count[kLanes];
-    const Real reach = ellipse ? ellipse->height * ellipse->top() : a.reach, tallest = p.height;
-    int most = -1;
-    for (int i = 0; i < kLanes; ++i) {
-      const Real rows_above = reach * radius[i] + Real(0.5);
-      const int n = static_cast<int>(rows_above < tallest ? rows_above : tallest);
-      count[i] = p.sharp(radius[i]) || i >= t.x1 - t.x0 ? -1 : n;
-      most = most > count[i] ? most : count[i];
-    }
-    if (most < 0) return;
+    const RowCounts count(p, t.x1 - t.x0, radius, ellipse);
+    if (count.most_above < 0) return;
     for (int i = 0; i < kLanes; ++i) {
       const Real inverse = 1 / radius[i], scale = weight * inverse * inverse * Real(1 / kPi);
       const Real slope = -2 * inverse * scale;
@@ -107,26 +100,18 @@ struct ScatterTile {
         if (kSlope) dv[i][c] = light[c][i] * scale;
       }
     }
-    // Rows of the tile that lie within reach, as offsets from this one.
-    const int first = std::max(-most, t.y0 - y), last = std::min(most, t.y1 - 1 - y);
+    // Rows of the tile, as offsets from this one, and those of them that are within reach.
+    const int top = t.y0 - y, bottom = t.y1 - 1 - y;
+    const int first = std::max(-count.most_above, top), last = std::min(count.most_below, bottom);
     if (first > last) return;
     Pair* home = ends + (y - t.y0) * ptrdiff_t(t.pitch()) + (t.x0 - t.lo);
-    const int lo = t.lo - t.x0, hi = t.hi - t.x0;
-    if (a.symmetric()) {
-      const int nearest = std::max({0, first, -last});
-      symmetric_rows<kSlope>(radius, a, ellipse, nearest, std::max(-first, last), lo, hi, rows);
-      for (int i = 0; i < kLanes; ++i)
-        if (count[i] >= nearest)
-          deposit_mirrored(home + i, i, v[i], dv[i], nearest, std::min(count[i], y - t.y0),
-                           std::min(count[i], t.y1 - 1 - y));
-    } else {
-      if (ellipse)
-        sheared_rows<kSlope>(radius, *ellipse, first, last, lo, hi, rows);
-      else
-        table_rows<kSlope>(radius, a, first, last, lo, hi, rows);
-      for (int i = 0; i < kLanes; ++i)
-        if (count[i] >= 0) deposit(home + i, i, v[i], dv[i], std::max(first, -count[i]), std::min(last, count[i]));
-    }
+    const int nearest = kTurned ? std::max({0, first, -last}) : first;
+    find_rows<kSlope, kMirrored, kTurned>(a, ellipse, radius, nearest, kTurned ? std::max(-first, last) : last,
+                                          Real(p.max_columns()), rows);
+    for (int i = 0; i < kLanes; ++i)
+      if (count.above[i] >= (kTurned ? nearest : 0))
+        deposit<kMirrored, kTurned>(home + i, i, v[i], dv[i], nearest, std::min(count.above[i], -top),
+                                    std::min(count.below[i], bottom));
   }
 
   // Running sums, added to the image; clears the tile for the next one.
@@ -136,7 +121,7 @@ struct ScatterTile {
     for (int y = t.y0; y < t.y1; ++y) {
       One* half = reinterpret_cast<One*>(ends + (y - t.y0) * ptrdiff_t(t.pitch()));
       One sum{};
-      if (t.lo < 0) sum = half[0], half += 2;
+      for (int x = t.lo; x < begin; ++x, half += 2) sum += half[0];
       int x = begin;
       for (; x + 4 <= end; x += 4, half += 8) {
         Light light[4];
@@ -180,10 +165,10 @@ DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const
         for (int i = 0; i < kLanes; ++i) sum[i] += p.sharp(r[i]) ? light[c][i] : 0;
         std::memcpy(to, sum, lanes * sizeof(Real));
       }
-    if (p.aperture->kind == ApertureKind::kTable)
-      tile.source_row(y, r, light, 1, nullptr);
-    else
-      for (const auto& ellipse : p.aperture->ellipses) tile.source_row(y, r, light, ellipse.sign, &ellipse);
+    for_each_part(*p.aperture, [&](auto mirrored, auto turned, Real sign, const Ellipse<Real>* ellipse)
+                                   __attribute__((always_inline)) {
+                                     tile.template source_row<mirrored(), turned()>(y, r, light, sign, ellipse);
+                                   });
   }
   tile.resolve(out, channels);
 }

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "rows.h"
@@ -52,7 +53,7 @@ struct Problem {
   Real dazzling;   // see find_dazzling
 
   size_t plane() const { return size_t(height) * width; }
-  int rows_of(Real r) const { return static_cast<int>(std::min(aperture->reach * r + Real(0.5), Real(height))); }
+  int rows_of(Real r) const { return static_cast<int>(std::min(aperture->reach() * r + Real(0.5), Real(height))); }
   int max_rows() const { return rows_of(largest); }
   int max_columns() const {
     return static_cast<int>(std::min(aperture->extent * largest + Real(0.5), Real(width))) + 1;
@@ -69,8 +70,8 @@ struct Problem {
   int band() const { return std::min(128, std::max(16, height / 8)); }
 };
 
-// A tile: rows y0..y1, columns x0..x1 of the image, reached by or reaching to columns lo..hi. One column on either
-// side of the image stands for all that is beyond it.
+// A tile: rows y0..y1, columns x0..x1 of the image, reached by or reaching to columns lo..hi, be they in the image or
+// not.
 struct Tile {
   int y0, y1, x0, x1, lo, hi;
   int pitch() const { return hi - lo + 1; }
@@ -79,12 +80,48 @@ struct Tile {
 template <typename Real>
 Tile make_tile(const Problem<Real>& p, int y0, int x0) {
   const int reach = p.max_columns();
-  return {y0,
-          std::min(p.height, y0 + p.band()),
-          x0,
-          std::min(p.width, x0 + kLanes),
-          std::max(-1, x0 - reach),
-          std::min(p.width, x0 + kLanes + reach)};
+  return {y0, std::min(p.height, y0 + p.band()), x0, std::min(p.width, x0 + kLanes), x0 - reach, x0 + kLanes + reach};
+}
+
+// How many rows the shape of every lane has above and below its own, -1 for those that blur nothing.
+struct RowCounts {
+  alignas(64) int above[kLanes], below[kLanes];
+  int most_above = -1, most_below = -1;
+
+  template <typename Real>
+  DEPTHBOKEH_INLINE RowCounts(const Problem<Real>& p, int lanes, const Real* radius, const Ellipse<Real>* ellipse) {
+    const Real top = ellipse ? ellipse->height * ellipse->top() : p.aperture->top;
+    const Real bottom = ellipse ? -top : p.aperture->bottom;
+    for (int i = 0; i < kLanes; ++i) {
+      const Real up = Real(0.5) - bottom * radius[i], down = Real(0.5) + top * radius[i], tallest = p.height;
+      const bool none = p.sharp(radius[i]) || i >= lanes;
+      above[i] = none ? -1 : static_cast<int>(up < tallest ? up : tallest);
+      below[i] = none ? -1 : static_cast<int>(down < tallest ? down : tallest);
+      most_above = most_above > above[i] ? most_above : above[i];
+      most_below = most_below > below[i] ? most_below : below[i];
+    }
+  }
+};
+
+// Calls visit(mirrored, turned, sign, ellipse) with the symmetries that the aperture has, as constants, for each of its
+// ellipses or once without one.
+template <typename Real, typename Visit>
+DEPTHBOKEH_INLINE void for_each_part(const Aperture<Real>& a, const Visit& visit) {
+  constexpr std::true_type yes;
+  constexpr std::false_type no;
+  const size_t parts = std::max<size_t>(a.ellipses.size(), 1);
+  for (size_t i = 0; i < parts; ++i) {
+    const Ellipse<Real>* ellipse = a.ellipses.empty() ? nullptr : &a.ellipses[i];
+    const Real sign = ellipse ? ellipse->sign : 1;
+    if (a.mirrored && a.turned)
+      visit(yes, yes, sign, ellipse);
+    else if (a.turned)
+      visit(no, yes, sign, ellipse);
+    else if (a.mirrored)
+      visit(yes, no, sign, ellipse);
+    else
+      visit(no, no, sign, ellipse);
+  }
 }
 
 // Calls worker(b, y0) for every image and band of rows, threads taking the next that is free. `make` gives
