@@ -214,7 +214,7 @@ class Aperture:
         if self.kind is ApertureKind.TABLE:
             shear, offset = self.rows[0, 2:4].tolist()
             _, edge, bend, place = self.rows[1:].view(-1, 4, 2).unbind(1)
-            start, height = place.split(1, 1)
+            start, height = place[:, :1], place[:, 1:]
             edges = torch.cat([edge, (edge + 2 * height * bend)[-1:]])
             y = torch.cat([start, (start + height)[-1:]])
             left, right = (edges + offset + shear * y).unbind(1)
