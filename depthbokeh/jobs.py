@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .aperture import Aperture
 from .layers import find_focus
-from .optics import Lens, normalize_disparity, relative_strength
+from .lens import Lens
+from .optics import normalize_disparity, relative_strength
 from .photo import PhotoError, atomic_path, read_map, read_photo, write_photo
 from .pipeline import BokehPipeline, Rendering
 from .render import BokehRenderer
