@@ -35,7 +35,7 @@ def main() -> None:
 
 @contextmanager
 def _importing() -> Iterator[None]:
-    """Spares the start what is a third of it: the search for garbage among the lasting objects of imports."""
+    """Spares the start the search for garbage among the lasting objects of imports."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
