@@ -1,12 +1,18 @@
-"""From mask and disparity to signed defocus: where the picture is in focus, and how far off the rest is."""
+"""From mask and disparity to layers of signed defocus: where the picture is in focus, and how far off the rest is."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from .color import Gamma, decode
+from .edges import separate, smoothstep
+from .fill import push_pull
 from .optics import signed_defocus
 
 Focus = float | Tensor | tuple[float, float] | None
@@ -111,10 +117,7 @@ def fuse_defocus(
         >>> fuse_defocus(None, mask, strength=8.0).round().flatten().tolist()
         [0.0, -8.0]
     """
-    if disparity is None and mask is None:
-        raise ValueError("disparity or mask must be given, got neither")
-    if disparity is not None and mask is not None and disparity.shape != mask.shape:
-        raise ValueError(f"mask must have the disparity's shape {tuple(disparity.shape)}, got {tuple(mask.shape)}")
+    _check_maps(disparity, mask, None)
     if disparity is None:
         assert mask is not None
         return signed_defocus(mask, 1.0 if focus is None else find_focus(mask, focus=focus), strength)
@@ -122,3 +125,214 @@ def fuse_defocus(
     if mask is not None:
         disparity = mask * find_focus(disparity, mask) + (1 - mask) * disparity
     return signed_defocus(disparity, plane, strength)
+
+
+@dataclass(frozen=True)
+class DefocusLayers:
+    """A picture in layers, back to front: layer 0 is the farthest.
+
+    Attributes:
+        alpha: ``(B, K, 1, H, W)``, 0..1: how much of a pixel a layer covers.
+        defocus: ``(B, K, 1, H, W)``, signed, pixels, positive in front of the focus plane.
+        color: ``(B, K, 3, H, W)``, linear light, not multiplied by alpha; ``None`` if all layers have the picture's.
+
+    Example:
+        >>> surfaces = fuse_layers(torch.rand(1, 1, 8, 8), strength=4.0, layers=None)
+        >>> surfaces.alpha.shape, surfaces.slice(6).alpha.shape
+        (torch.Size([1, 2, 1, 8, 8]), torch.Size([1, 6, 1, 8, 8]))
+    """
+
+    alpha: Tensor
+    defocus: Tensor
+    color: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.alpha.dim() != 5 or self.alpha.shape[2] != 1:
+            raise ValueError(f"alpha must be (B, K, 1, H, W), got {tuple(self.alpha.shape)}")
+        if self.defocus.shape != self.alpha.shape:
+            raise ValueError(f"defocus must have alpha's shape {tuple(self.alpha.shape)}, got {self.defocus.shape}")
+        batch, count, _, height, width = self.alpha.shape
+        if self.color is not None and self.color.shape != (batch, count, 3, height, width):
+            expected = (batch, count, 3, height, width)
+            raise ValueError(f"color must be {expected}, got {tuple(self.color.shape)}")
+
+    def __len__(self) -> int:
+        return self.alpha.shape[1]
+
+    def slice(self, count: int) -> DefocusLayers:
+        """Sorts what is in the layers by defocus into ``count`` new ones, each pixel shared by the nearest two.
+
+        Raises:
+            ValueError: If count is not positive.
+        """
+        slices = list(iterate_slices(self, count))[::-1]
+        alpha, defocus = (torch.stack([part[i] for part in slices], 1) for i in (1, 2))
+        if self.color is None:
+            return DefocusLayers(alpha, defocus)
+        light = torch.stack([part[0] for part in slices if part[0] is not None], 1)
+        return DefocusLayers(alpha, defocus, light / alpha.clamp(min=torch.finfo(alpha.dtype).tiny))
+
+
+Layer = tuple[Tensor | None, Tensor, Tensor]
+
+
+def iterate_slices(layers: DefocusLayers, count: int) -> Iterator[Layer]:
+    """Yields what lies in each of ``count`` depth slices, the nearest first: colour times alpha, alpha and defocus.
+
+    Slices are equally far apart in defocus, and a surface belongs to the two slices around it, more to the nearer
+    one. Surfaces of one pixel that fall into the same slice are laid over each other.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    alpha, defocus, color = layers.alpha, layers.defocus, layers.color
+    low, high = defocus.amin((1, 2, 3, 4), keepdim=True), defocus.amax((1, 2, 3, 4), keepdim=True)
+    # A little more than the whole range: no surface lies just where a slice begins.
+    margin = 1e-3 * (high - low) + torch.finfo(defocus.dtype).eps
+    position = (defocus - low + margin) * ((count - 1) / (high - low + 2 * margin))  # (B, K, 1, H, W)
+    for index in range(count - 1, -1, -1):
+        share = alpha * (1 - (position - index).abs()).clamp(min=0)
+        seen, free = [], None  # of the layers of one pixel, the nearest first
+        for layer in range(len(layers) - 1, -1, -1):
+            here = share[:, layer]  # (B, 1, H, W)
+            seen.append(here if free is None else here * free)
+            free = 1 - here if free is None else free * (1 - here)
+        order = range(len(layers) - 1, -1, -1)
+        covered = sum(seen[1:], seen[0])
+        moved = _weigh(defocus, seen, order) / covered.clamp(min=torch.finfo(defocus.dtype).tiny)
+        yield None if color is None else _weigh(color, seen, order), covered, moved
+
+
+def _weigh(values: Tensor, weights: list[Tensor], order: range) -> Tensor:
+    total = values[:, order[0]] * weights[0]
+    for layer, weight in zip(order[1:], weights[1:], strict=True):
+        total = total + values[:, layer] * weight
+    return total
+
+
+def fuse_layers(
+    disparity: Tensor | None,
+    mask: Tensor | None = None,
+    *,
+    focus: Focus = None,
+    strength: float | Tensor,
+    image: Tensor | None = None,
+    gamma: Gamma = "srgb",
+    layers: int | None = 8,
+    slab: float | Tensor = 0.0,
+) -> DefocusLayers:
+    """Fuses mask and coarse disparity into layers of defocus.
+
+    The mask makes the subject one surface: its edge is the mask's and not the disparity's, and disparity that belongs
+    to the other side of the edge is replaced by what is around it on its own side. Everything else is graded by
+    disparity; what is in front of the subject stays in front. With an image, pixels that show two surfaces at once
+    are taken apart into the colours of both (:func:`depthbokeh.edges.separate`), and the far one goes on behind the
+    near one.
+
+    Args:
+        disparity: ``(B, 1, H, W)``, larger is nearer; ``None`` if there is a mask: then the subject lies at 1, the
+            rest at 0.
+        mask: ``(B, 1, H, W)``, 0..1, the subject's share of every pixel.
+        focus: See :func:`find_focus`.
+        strength: Pixels of blur radius for every unit of disparity away from the focus; float or ``(B, 1, 1, 1)``.
+        image: ``(B, 3, H, W)``, all-in-focus, encoded as ``gamma`` says.
+        gamma: ``"srgb"``, ``"linear"`` or an exponent.
+        layers: How many depth slices to sort the surfaces into, or ``None`` for the surfaces themselves: layer 1 in
+            front, layer 0 behind it.
+        slab: Disparities this far from the focus are still in focus, not negative.
+
+    Returns:
+        Layers with colour if there is an image. Differentiable in disparity, mask, focus, strength, slab and image.
+
+    Raises:
+        ValueError: If there is neither disparity nor mask, or a shape does not fit.
+
+    Example:
+        >>> mask = torch.tensor([[[[1.0, 0.0]]]])
+        >>> surfaces = fuse_layers(None, mask, strength=8.0, layers=None)
+        >>> surfaces.alpha[0, 1].flatten().tolist(), surfaces.defocus[0, 0].flatten().tolist()
+        ([1.0, 0.0], [-8.0, -8.0])
+    """
+    _check_maps(disparity, mask, image)
+    reference = disparity if disparity is not None else mask
+    assert reference is not None
+    if disparity is None:
+        subject, rest = torch.ones_like(reference), torch.zeros_like(reference)
+        plane = find_focus(reference, focus=1.0 if focus is None else focus)
+    else:
+        plane = find_focus(disparity, mask, image, focus)
+        subject, rest = (disparity, disparity) if mask is None else part_subject(disparity, mask)
+    seen = rest if mask is None else torch.where(mask > 0.5, subject, rest)
+    scale = torch.as_tensor(strength, dtype=seen.dtype, device=seen.device).reshape(-1, 1, 1, 1)
+
+    front = torch.ones_like(seen) if mask is None else torch.where(subject >= rest, mask, 1 - mask)
+    near, far = torch.maximum(subject, rest), torch.minimum(subject, rest)
+    color = None
+    behind = 1 - front
+    if image is not None:
+        edges = separate(decode(image, gamma), seen, scale, mask)
+        at = edges.edge
+        front = front + at * (edges.coverage - front)
+        near, far = near + at * (edges.near_disparity - near), far + at * (edges.far_disparity - far)
+        # At an edge the far surface goes on behind the near one.
+        behind = behind + at * (1 - behind)
+        color = torch.stack([edges.far, edges.near], 1)
+    offset = torch.stack([far, near], 1) - plane[:, None]  # (B, 2, 1, H, W)
+    offset = torch.sign(offset) * (offset.abs() - slab).clamp(min=0)
+    surfaces = DefocusLayers(torch.stack([behind, front], 1), scale[:, None] * offset, color)
+    return surfaces if layers is None else surfaces.slice(layers)
+
+
+def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The subject's disparity and that of everything else, each going on beneath the other.
+
+    Coarse disparity misses the subject's edge by some pixels. What lies within the mask with a disparity nearer to
+    its surroundings' is replaced by the subject's around it, and the other way round; far from the edge all stays.
+
+    Args:
+        disparity: ``(B, 1, H, W)``, larger is nearer.
+        mask: ``(B, 1, H, W)``, 0..1, the subject.
+
+    Returns:
+        Subject and rest, ``(B, 1, H, W)`` each.
+    """
+    reach = max(1, max(disparity.shape[2:]) // 100)
+    outside = 1 - mask
+    # Well within, either side is sure; elsewhere it counts only where nothing surer is near.
+    sure = [1e-3 * side.square() + _erode(side, reach).square() for side in (mask, outside)]
+    inner, outer = (push_pull(disparity, weight / (1 + 1e-3)) for weight in sure)
+    contrast = inner - outer
+    least = 1e-3 * (disparity.amax((1, 2, 3), keepdim=True) - disparity.amin((1, 2, 3), keepdim=True)) + 1e-12
+    contrast = torch.where(contrast.abs() < least, least, contrast)
+    # 0: as what is around the subject, 1: as the subject. A subject is seldom behind all that is around it.
+    height = (disparity - outer) / contrast
+    own = mask.square() * smoothstep((height - 0.5) / 0.3)
+    subject = push_pull(disparity, own)
+    beside = 1 - _erode(outside, reach)  # 1 near the subject
+    occluder = smoothstep((height - 1.2) / 0.3) * (contrast > 0)
+    other = outside.square() * torch.maximum(1 - beside, smoothstep((0.5 - height) / 0.3)) * (1 - occluder)
+    rest = push_pull(disparity, other)
+    return subject, rest + outside.square() * occluder * (disparity - rest)
+
+
+def _erode(values: Tensor, reach: int) -> Tensor:
+    """The smallest value within a square of ``2 reach + 1`` pixels."""
+    size = 2 * reach + 1
+    return -F.max_pool2d(F.max_pool2d(-values, (1, size), 1, (0, reach)), (size, 1), 1, (reach, 0))
+
+
+def _check_maps(disparity: Tensor | None, mask: Tensor | None, image: Tensor | None) -> None:
+    if disparity is None and mask is None:
+        raise ValueError("disparity or mask must be given, got neither")
+    shapes = {"disparity": disparity, "mask": mask}
+    size = None
+    for name, given in shapes.items():
+        if given is None:
+            continue
+        if given.dim() != 4 or given.shape[1] != 1 or not given.is_floating_point():
+            raise ValueError(f"{name} must be (B, 1, H, W) floating point, got {tuple(given.shape)} {given.dtype}")
+        if size is not None and given.shape != size:
+            raise ValueError(f"{name} must have the disparity's shape {tuple(size)}, got {tuple(given.shape)}")
+        size = given.shape
+    assert size is not None
+    if image is not None and tuple(image.shape) != (size[0], 3, *size[2:]):
+        raise ValueError(f"image must be {(size[0], 3, *size[2:])}, as the maps are, got {tuple(image.shape)}")

@@ -179,7 +179,7 @@ class TestPipeline:
 
 def test_import_loads_nothing_but_torch_and_the_renderer():
     code = (
-        "import sys, torch; before = set(sys.modules); import depthbokeh;"
+        "import sys, torch; before = set(sys.modules); import depthbokeh; depthbokeh.BokehRenderer;"
         "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -1,0 +1,167 @@
+"""From layers to the picture: each is blurred, and what is nearer covers what is farther."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .aperture import Aperture
+from .blur import Backend, scatter_blur
+from .color import Gamma, decode, encode, luminance, recover_highlights
+from .edges import smoothstep
+from .fill import push_pull
+from .layers import DefocusLayers, Layer, iterate_slices
+
+_LEAST = 1e-6
+
+
+def composite(
+    image: Tensor,
+    layers: DefocusLayers,
+    aperture: str | Aperture = "disk",
+    *,
+    gamma: Gamma = "srgb",
+    highlights: float | None = None,
+    slices: int | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Renders layers as a lens sees them, in linear light.
+
+    Light and coverage of every layer are blurred by the same kernel, every pixel with its own radius. From the front
+    on, coverage adds up until it is full: with c_k, w_k the blurred light and coverage of the k-th nearest layer and
+    W_k = w_1 + ... + w_k, layer k is seen with ``v_k = min(1, W_k) - min(1, W_(k-1))`` and contributes ``v_k c_k /
+    w_k``. So slices of one slanted surface complete each other. What no layer covers was hidden in the picture: it
+    is filled in with the far surfaces that are visible around it. Beyond its frame the picture is taken to go on.
+
+    Args:
+        image: ``(B, 3, H, W)``, all-in-focus, encoded as ``gamma`` says: the colour of layers that have none.
+        layers: See :func:`depthbokeh.fuse_layers`.
+        aperture: Shape of the blur, see :class:`depthbokeh.Aperture`.
+        gamma: ``"srgb"``, ``"linear"`` or an exponent: how image and result are encoded.
+        highlights: How many times brighter clipped pixels are made before the blur (1 or more), or ``None``.
+        slices: Sort what is in the layers into so many depth slices on the way, one at a time, which saves the memory
+            for all of them at once; ``None`` takes the layers as they are.
+        backend: See :func:`depthbokeh.scatter_blur`.
+
+    Returns:
+        ``(B, 3, H, W)``, encoded like the image, not clipped, of its dtype. Differentiable in image and layers.
+
+    Raises:
+        ValueError: If a shape or value does not fit.
+
+    Example:
+        >>> image, disparity = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
+        >>> layers = fuse_layers(disparity, focus=0.0, strength=9.0, image=image)
+        >>> bool(torch.allclose(composite(image, layers), image, atol=1e-5))
+        True
+    """
+    shape = Aperture.parse(aperture)
+    batch, _, height, width = layers.alpha.shape[0], 1, *layers.alpha.shape[3:]
+    if tuple(image.shape) != (batch, 3, height, width) or not image.is_floating_point():
+        expected = (batch, 3, height, width)
+        raise ValueError(
+            f"image must be {expected} floating point as the layers, got {tuple(image.shape)} {image.dtype}"
+        )
+    with torch.autocast(image.device.type, enabled=False):
+        light = decode(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image, gamma)
+        layers = _with_color(layers, light)
+        if highlights is not None:
+            layers = _recover(layers, highlights)
+        reach = math.ceil(shape.extent * float(layers.defocus.detach().abs().max()))
+        margin = min(reach, max(height, width))
+        layers = _extend(layers, margin)
+        picture = _render(layers, shape, slices, reach, backend)
+        picture = picture[..., margin : margin + height, margin : margin + width]
+        return encode(picture, gamma).to(image.dtype)
+
+
+def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, reach: int, backend: Backend) -> Tensor:
+    light, total = None, None
+    for color, alpha, defocus in _nearest_first(layers, slices):
+        # Pixels without coverage have nothing to spread: as sharp ones they cost nothing.
+        radius = torch.where(alpha > 0, defocus.abs(), 0)
+        spread = scatter_blur(torch.cat([color, alpha], 1), radius, shape, backend=backend)
+        coverage = spread[:, 3:]  # (B, 1, H, W)
+        before = torch.zeros_like(coverage) if total is None else total
+        total = before + coverage
+        seen = (total.clamp(max=1) - before.clamp(max=1)) / coverage.clamp(min=_LEAST)
+        part = spread[:, :3] * seen
+        light = part if light is None else light + part
+    assert light is not None and total is not None
+    missing = 1 - total.clamp(max=1)
+    return light + missing * _hidden(layers, shape, reach, backend)
+
+
+def _nearest_first(layers: DefocusLayers, slices: int | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    if slices is not None:
+        for color, alpha, defocus in iterate_slices(layers, slices):
+            assert color is not None
+            yield color, alpha, defocus
+        return
+    assert layers.color is not None
+    for layer in range(len(layers) - 1, -1, -1):
+        alpha = layers.alpha[:, layer]
+        yield layers.color[:, layer] * alpha, alpha, layers.defocus[:, layer]
+
+
+def _with_color(layers: DefocusLayers, light: Tensor) -> DefocusLayers:
+    color = layers.color if layers.color is not None else light[:, None].expand(-1, len(layers), -1, -1, -1)
+    return DefocusLayers(layers.alpha.to(light.dtype), layers.defocus.to(light.dtype), color.to(light.dtype))
+
+
+def _recover(layers: DefocusLayers, gain: float) -> DefocusLayers:
+    """Brightens clipped lights where they are out of focus; what is in focus keeps them as they are."""
+    assert layers.color is not None
+    blurred = smoothstep(layers.defocus.abs() - 0.5).flatten(0, 1)  # (B K, 1, H, W)
+    if not 1 <= gain < math.inf:
+        raise ValueError(f"highlights must be a finite number, at least 1, got {gain}")
+    color = recover_highlights(layers.color.flatten(0, 1), gain=1 + (gain - 1) * blurred)
+    return DefocusLayers(layers.alpha, layers.defocus, color.view_as(layers.color))
+
+
+def _extend(layers: DefocusLayers, margin: int) -> DefocusLayers:
+    """Goes on beyond the frame with what is at its border, lights there no brighter than the picture is on the whole."""
+    if margin == 0:
+        return layers
+    assert layers.color is not None
+    count = len(layers)
+
+    def pad(values: Tensor) -> Tensor:
+        return F.pad(values.flatten(0, 1), (margin,) * 4, mode="replicate").unflatten(0, (-1, count))
+
+    color = pad(layers.color)
+    beyond = torch.ones_like(color[:, 0, :1])
+    beyond[..., margin:-margin, margin:-margin] = 0
+    return DefocusLayers(pad(layers.alpha), pad(layers.defocus), torch.where(beyond[:, None] > 0, _dim(color), color))
+
+
+def _dim(color: Tensor) -> Tensor:
+    """Lights no brighter than four times the mean: what is made up must not be one more lamp."""
+    flat = color.flatten(0, 1)
+    bright = luminance(flat).unflatten(0, color.shape[:2])  # (B, K, 1, H, W)
+    limit = 4 * bright.mean((1, 2, 3, 4), keepdim=True) + _LEAST
+    return color * (limit / bright.clamp(min=_LEAST)).clamp(max=1)
+
+
+def _hidden(layers: DefocusLayers, shape: Aperture, reach: int, backend: Backend) -> Tensor:
+    """The picture of the far surfaces alone, gone on smoothly beneath all that is nearer: (B, 3, H, W)."""
+    assert layers.color is not None
+    free = torch.ones_like(layers.alpha[:, 0])
+    color, defocus = torch.zeros_like(layers.color[:, 0]), torch.zeros_like(free)
+    for layer in range(len(layers)):  # what is farthest at every pixel
+        seen = layers.alpha[:, layer] * free
+        color, defocus = color + seen * layers.color[:, layer], defocus + seen * layers.defocus[:, layer]
+        free = free - seen
+    # The farthest within reach; what is nearer than that by some pixels of blur may hide something.
+    half = max(1, reach // 2)
+    size = 2 * half + 1
+    farthest = -F.max_pool2d(F.max_pool2d(-defocus, (1, size), 1, (0, half)), (size, 1), 1, (half, 0))
+    weight = torch.sigmoid(2 - (defocus - farthest))
+    known = push_pull(torch.cat([_dim(color[:, None])[:, 0], defocus], 1), weight)
+    ones = torch.ones_like(free)
+    spread = scatter_blur(torch.cat([known[:, :3], ones], 1), known[:, 3:].abs(), shape, backend=backend)
+    return spread[:, :3] / spread[:, 3:].clamp(min=_LEAST)

@@ -1,0 +1,159 @@
+"""What is mixed at a depth edge is taken apart: the near surface, its coverage, and the far surface behind it.
+
+An all-in-focus picture holds, along every edge between near and far, pixels that show a part of both. Blurred as one
+surface they carry a seam of the other's colour into the picture. Here each of them becomes two pixels again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
+_JUMP = 1.0
+# Colours of the two surfaces are taken from pixels within two steps, nearer ones counting more.
+_STEPS = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if abs(dy) + abs(dx) <= 2]
+_SIGMA = 0.8
+# Mixed pixels count this little beside pure ones, so that they decide only where there is nothing else.
+_MIXED = 1e-3
+# Squared contrast of two surfaces up to which colour says less than disparity about the share of each.
+_CONTRAST = 2e-2
+
+
+class Edges(NamedTuple):
+    """Both surfaces at every pixel; away from edges they are the same.
+
+    Attributes:
+        edge: ``(B, 1, H, W)``, 0..1, where there is an edge between two surfaces.
+        coverage: ``(B, 1, H, W)``, 0..1, of the near surface.
+        near: ``(B, C, H, W)``, colour of the near surface, with ``edge`` 0 the picture's.
+        far: The same of the far surface.
+        near_disparity: ``(B, 1, H, W)``.
+        far_disparity: ``(B, 1, H, W)``.
+    """
+
+    edge: Tensor
+    coverage: Tensor
+    near: Tensor
+    far: Tensor
+    near_disparity: Tensor
+    far_disparity: Tensor
+
+
+def find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where disparity jumps: its edges, and the largest and the smallest disparity beside each pixel.
+
+    A jump spans as much over 3 pixels as over 5, a slope spans twice as much over 5.
+
+    Args:
+        disparity: ``(B, 1, H, W)``.
+        strength: Pixels of blur radius for every unit of disparity, ``(B, 1, 1, 1)``.
+
+    Returns:
+        Edge 0..1, largest, smallest: ``(B, 1, H, W)`` each.
+    """
+    largest, smallest = _largest(disparity), -_largest(-disparity)
+    jump = 2 * (largest - smallest) - (_largest(largest) + _largest(-smallest))
+    return smoothstep(2 * strength.abs() * jump / _JUMP - 1), largest, smallest
+
+
+def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None = None) -> Edges:
+    """Takes mixed pixels at depth edges apart.
+
+    With F and B the mean colours of the near and the far side around a mixed pixel of colour I, the near side covers
+    alpha = (I - B).(F - B) / |F - B|^2 of it, or what the mask says where it follows the edge. What alpha F +
+    (1 - alpha) B misses of I is shared out so that it changes F and B least.
+
+    Args:
+        linear: ``(B, 3, H, W)``, all-in-focus, linear light.
+        disparity: ``(B, 1, H, W)``, larger is nearer, with sharp edges.
+        strength: Pixels of blur radius for every unit of disparity, ``(B, 1, 1, 1)``.
+        mask: ``(B, 1, H, W)``, 0..1, the subject's coverage of every pixel.
+
+    Returns:
+        Both surfaces. Differentiable in all arguments.
+    """
+    edge, largest, smallest = find_edges(disparity, strength)
+    near_disparity = far_disparity = disparity
+    coverage = torch.ones_like(disparity)
+    near = far = linear
+    batch, row, column = torch.nonzero(edge[:, 0].detach() > 0, as_tuple=True)  # (N,) each
+    if not len(batch):
+        return Edges(edge, coverage, near, far, near_disparity, far_disparity)
+
+    known = [linear, disparity, edge] if mask is None else [linear, disparity, edge, mask]
+    channels = linear.shape[1]
+    around = _around(torch.cat(known, 1), batch, row, column)  # (N, P, C + 2 or C + 3)
+    low, high = (t[batch, 0, row, column][:, None] for t in (smallest, largest))  # (N, 1)
+    span = (high - low).clamp(min=torch.finfo(disparity.dtype).tiny)
+    height = (around[..., channels] - low) / span  # (N, P): 0 far, 1 near, beyond: a third surface
+    share = smoothstep((height - 0.35) / 0.3)
+    belongs = smoothstep(2 - (height - 0.5).abs())
+    pure = (1 - around[..., channels + 1]).clamp(0, 1) + _MIXED
+    weight = belongs * pure * _falloff(linear)
+    near_mean = _mean(around, weight * share)
+    far_mean = _mean(around, weight * (1 - share))  # (N, C + 2 or C + 3)
+
+    mixed = linear[batch, :, row, column]  # (N, C)
+    own = share[:, len(_STEPS) // 2, None]  # of the pixel itself
+    f, b = near_mean[:, :channels], far_mean[:, :channels]
+    contrast = f - b
+    alpha = ((mixed - b) * contrast).sum(1, keepdim=True) + _CONTRAST * own
+    alpha = (alpha / (contrast.square().sum(1, keepdim=True) + _CONTRAST)).clamp(0, 1)
+    if mask is not None:
+        inside = mask[batch, :, row, column]  # (N, 1)
+        subject_is_near = near_mean[:, -1:] - far_mean[:, -1:]
+        follows = smoothstep((subject_is_near.abs() - 0.05) / 0.2)
+        alpha = alpha + follows * (torch.where(subject_is_near > 0, inside, 1 - inside) - alpha)
+    missed = (mixed - alpha * f - (1 - alpha) * b) / (alpha.square() + (1 - alpha).square())
+    f, b = (f + alpha * missed).clamp(min=0), (b + (1 - alpha) * missed).clamp(min=0)
+
+    at = (batch, row, column)
+    # Where an edge only begins to count, so does what is put in its place.
+    blend = edge[batch, 0, row, column][:, None]  # (N, 1)
+    return Edges(
+        edge,
+        _put(coverage, at, 1 + blend * (alpha - 1)),
+        _put(linear, at, mixed + blend * (f - mixed)),
+        _put(linear, at, mixed + blend * (b - mixed)),
+        _put(disparity, at, around[:, len(_STEPS) // 2, channels, None].lerp(near_mean[:, channels, None], blend)),
+        _put(disparity, at, around[:, len(_STEPS) // 2, channels, None].lerp(far_mean[:, channels, None], blend)),
+    )
+
+
+def smoothstep(x: Tensor) -> Tensor:
+    """0 up to x = 0, 1 from x = 1 on, smooth between."""
+    t = x.clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _largest(values: Tensor) -> Tensor:
+    return F.max_pool2d(values, 3, 1, 1)
+
+
+def _falloff(like: Tensor) -> Tensor:
+    weights = [math.exp(-(dy * dy + dx * dx) / (2 * _SIGMA**2)) for dy, dx in _STEPS]
+    return torch.tensor(weights, dtype=like.dtype, device=like.device)
+
+
+def _around(values: Tensor, batch: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """The neighbours of some pixels, those at the border counted again beyond it: (N, P, C)."""
+    height, width = values.shape[2:]
+    dy, dx = torch.tensor(_STEPS, device=values.device).unbind(1)
+    rows = (row[:, None] + dy).clamp(0, height - 1)
+    columns = (column[:, None] + dx).clamp(0, width - 1)
+    return values.movedim(1, -1)[batch[:, None], rows, columns]
+
+
+def _mean(around: Tensor, weight: Tensor) -> Tensor:
+    total = weight.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+    return (around * weight[..., None]).sum(1) / total
+
+
+def _put(values: Tensor, at: tuple[Tensor, Tensor, Tensor], new: Tensor) -> Tensor:
+    """A copy with some pixels replaced; ``new`` is (N, C)."""
+    return values.movedim(1, -1).index_put(at, new).movedim(-1, 1)

@@ -1,0 +1,40 @@
+"""Filling in what is not known from what is known around it, smoothly and differentiably."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+# A weight below this counts as nothing known.
+_LEAST = 1e-6
+
+
+def push_pull(values: Tensor, weight: Tensor) -> Tensor:
+    """Keeps values of weight 1 and fills in the others from coarser and coarser means of what is known around them.
+
+    The pull averages known values over 2 x 2 pixels until one is left; the push hands every mean down to where less
+    than a whole pixel is known (Gortler et al., The Lumigraph, 1996).
+
+    Args:
+        values: ``(B, C, H, W)``.
+        weight: ``(B, 1, H, W)``, 0..1: how far each value is known.
+
+    Returns:
+        ``(B, C, H, W)``, differentiable in values and weight. Where nothing at all is known: zeros.
+
+    Example:
+        >>> import torch
+        >>> values, weight = torch.tensor([[[[3.0, 7.0, 9.0]]]]), torch.tensor([[[[1.0, 0.0, 0.0]]]])
+        >>> push_pull(values, weight)
+        tensor([[[[3., 3., 3.]]]])
+    """
+    height, width = values.shape[2:]
+    if height == 1 and width == 1:
+        return values * weight / weight.clamp(min=_LEAST)
+    odd = (0, width % 2, 0, height % 2)  # beyond the border nothing is known
+    known = F.avg_pool2d(F.pad(weight, odd), 2)
+    means = F.avg_pool2d(F.pad(values * weight, odd), 2) / known.clamp(min=_LEAST)
+    # Whoever knows one of four pixels knows their mean as well as it gets.
+    coarse = push_pull(means, (4 * known).clamp(max=1))
+    around = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+    return values * weight + (1 - weight) * around
