@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import baselines
 import numpy as np
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 import depthbokeh
-from depthbokeh import find_focus, fuse_defocus, render_defocus
+from depthbokeh import BokehRenderer, find_focus, fuse_defocus
 from depthbokeh.photo import atomic_path
+from depthbokeh.render import Quality
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,17 @@ class Shot:
 Scheme = Callable[[Shot], Tensor]
 
 
-def _ours(shot: Shot) -> Tensor:
+def _ours(quality: str, shot: Shot) -> Tensor:
     """This library: linear light in, linear light out. The only place that knows how it is called."""
-    return render_defocus(shot.linear, shot.defocus, gamma="linear")
+    renderer = BokehRenderer(gamma="linear", quality=quality)
+    return renderer(shot.linear, shot.disparity, shot.mask, focus=shot.focus, strength=shot.strength)
 
 
 def _of_defocus(render: Callable[[Tensor, Tensor], Tensor], shot: Shot) -> Tensor:
     return render(shot.linear, shot.defocus)
 
 
-OURS: dict[str, Scheme] = {"default": _ours}
+OURS: dict[str, Scheme] = {quality: functools.partial(_ours, quality) for quality in get_args(Quality)}
 BASELINES: dict[str, Scheme] = {
     "input": functools.partial(_of_defocus, baselines.unchanged),
     "gather_gamma": functools.partial(_of_defocus, baselines.gather_gamma),

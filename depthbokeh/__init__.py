@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .aperture import Aperture
     from .blend import BlendRenderer
     from .blur import gather_blur, scatter_blur
-    from .layers import find_focus, fuse_defocus
+    from .compositing import composite
+    from .layers import DefocusLayers, find_focus, fuse_defocus, fuse_layers
     from .render import BokehRenderer, render_defocus
 
 __version__ = "0.1.0"
@@ -21,9 +22,12 @@ __all__ = [
     "Aperture",
     "BlendRenderer",
     "BokehRenderer",
+    "DefocusLayers",
     "__version__",
+    "composite",
     "find_focus",
     "fuse_defocus",
+    "fuse_layers",
     "gather_blur",
     "render_defocus",
     "scatter_blur",
@@ -33,8 +37,11 @@ _HOMES = {
     "Aperture": "aperture",
     "BlendRenderer": "blend",
     "BokehRenderer": "render",
+    "DefocusLayers": "layers",
+    "composite": "compositing",
     "find_focus": "layers",
     "fuse_defocus": "layers",
+    "fuse_layers": "layers",
     "gather_blur": "blur",
     "render_defocus": "render",
     "scatter_blur": "blur",

@@ -13,8 +13,8 @@ from .aperture import Aperture
 from .blur import Backend, scatter_blur
 from .color import Gamma, decode, encode, luminance, recover_highlights
 from .edges import smoothstep
-from .fill import push_pull
-from .layers import DefocusLayers, Layer, iterate_slices
+from .fill import fill_behind
+from .layers import DefocusLayers, iterate_slices
 
 _LEAST = 1e-6
 
@@ -54,6 +54,7 @@ def composite(
         ValueError: If a shape or value does not fit.
 
     Example:
+        >>> from depthbokeh import fuse_layers
         >>> image, disparity = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
         >>> layers = fuse_layers(disparity, focus=0.0, strength=9.0, image=image)
         >>> bool(torch.allclose(composite(image, layers), image, atol=1e-5))
@@ -91,7 +92,8 @@ def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, reach: i
         seen = (total.clamp(max=1) - before.clamp(max=1)) / coverage.clamp(min=_LEAST)
         part = spread[:, :3] * seen
         light = part if light is None else light + part
-    assert light is not None and total is not None
+    assert light is not None
+    assert total is not None
     missing = 1 - total.clamp(max=1)
     return light + missing * _hidden(layers, shape, reach, backend)
 
@@ -124,14 +126,15 @@ def _recover(layers: DefocusLayers, gain: float) -> DefocusLayers:
 
 
 def _extend(layers: DefocusLayers, margin: int) -> DefocusLayers:
-    """Goes on beyond the frame with what is at its border, lights there no brighter than the picture is on the whole."""
+    """Goes on beyond the frame with what is at its border, its lights dimmed to what is common in the picture."""
     if margin == 0:
         return layers
     assert layers.color is not None
     count = len(layers)
 
     def pad(values: Tensor) -> Tensor:
-        return F.pad(values.flatten(0, 1), (margin,) * 4, mode="replicate").unflatten(0, (-1, count))
+        padded = F.pad(values.flatten(0, 1), (margin,) * 4, mode="replicate")
+        return padded.view(-1, count, *padded.shape[1:])
 
     color = pad(layers.color)
     beyond = torch.ones_like(color[:, 0, :1])
@@ -141,8 +144,7 @@ def _extend(layers: DefocusLayers, margin: int) -> DefocusLayers:
 
 def _dim(color: Tensor) -> Tensor:
     """Lights no brighter than four times the mean: what is made up must not be one more lamp."""
-    flat = color.flatten(0, 1)
-    bright = luminance(flat).unflatten(0, color.shape[:2])  # (B, K, 1, H, W)
+    bright = luminance(color.flatten(0, 1)).view_as(color[:, :, :1])  # (B, K, 1, H, W)
     limit = 4 * bright.mean((1, 2, 3, 4), keepdim=True) + _LEAST
     return color * (limit / bright.clamp(min=_LEAST)).clamp(max=1)
 
@@ -156,12 +158,15 @@ def _hidden(layers: DefocusLayers, shape: Aperture, reach: int, backend: Backend
         seen = layers.alpha[:, layer] * free
         color, defocus = color + seen * layers.color[:, layer], defocus + seen * layers.defocus[:, layer]
         free = free - seen
-    # The farthest within reach; what is nearer than that by some pixels of blur may hide something.
-    half = max(1, reach // 2)
-    size = 2 * half + 1
-    farthest = -F.max_pool2d(F.max_pool2d(-defocus, (1, size), 1, (0, half)), (size, 1), 1, (half, 0))
-    weight = torch.sigmoid(2 - (defocus - farthest))
-    known = push_pull(torch.cat([_dim(color[:, None])[:, 0], defocus], 1), weight)
-    ones = torch.ones_like(free)
-    spread = scatter_blur(torch.cat([known[:, :3], ones], 1), known[:, 3:].abs(), shape, backend=backend)
-    return spread[:, :3] / spread[:, 3:].clamp(min=_LEAST)
+    # A smooth filling needs no more pixels than its blur: the wider, the coarser.
+    step = min(max(1, reach // 8), 4)
+    if step > 1:
+        color, defocus = (F.avg_pool2d(values, step, ceil_mode=True) for values in (color, defocus))
+    known = fill_behind(_dim(color[:, None])[:, 0], defocus, reach // (2 * step))
+    light = torch.cat([known[:, :3], torch.ones_like(defocus)], 1)
+    spread = scatter_blur(light, known[:, 3:].abs() / step, shape, backend=backend)
+    filled = spread[:, :3] / spread[:, 3:].clamp(min=_LEAST)
+    if step == 1:
+        return filled
+    height, width = layers.alpha.shape[3:]
+    return F.interpolate(filled, scale_factor=step, mode="bilinear", align_corners=False)[..., :height, :width]

@@ -10,13 +10,16 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .windows import local_max, local_min
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
 _JUMP = 1.0
 # Colours of the two surfaces are taken from pixels within two steps, nearer ones counting more.
-_STEPS = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if abs(dy) + abs(dx) <= 2]
+_SQUARE = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)]
+_CORE = [i for i, (dy, dx) in enumerate(_SQUARE) if max(abs(dy), abs(dx)) <= 1]
+_STEPS = [(dy, dx) for dy, dx in _SQUARE if abs(dy) + abs(dx) <= 2]
 _SIGMA = 0.8
 # Mixed pixels count this little beside pure ones, so that they decide only where there is nothing else.
 _MIXED = 1e-3
@@ -44,23 +47,6 @@ class Edges(NamedTuple):
     far_disparity: Tensor
 
 
-def find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where disparity jumps: its edges, and the largest and the smallest disparity beside each pixel.
-
-    A jump spans as much over 3 pixels as over 5, a slope spans twice as much over 5.
-
-    Args:
-        disparity: ``(B, 1, H, W)``.
-        strength: Pixels of blur radius for every unit of disparity, ``(B, 1, 1, 1)``.
-
-    Returns:
-        Edge 0..1, largest, smallest: ``(B, 1, H, W)`` each.
-    """
-    largest, smallest = _largest(disparity), -_largest(-disparity)
-    jump = 2 * (largest - smallest) - (_largest(largest) + _largest(-smallest))
-    return smoothstep(2 * strength.abs() * jump / _JUMP - 1), largest, smallest
-
-
 def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None = None) -> Edges:
     """Takes mixed pixels at depth edges apart.
 
@@ -77,51 +63,49 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     Returns:
         Both surfaces. Differentiable in all arguments.
     """
-    edge, largest, smallest = find_edges(disparity, strength)
-    near_disparity = far_disparity = disparity
-    coverage = torch.ones_like(disparity)
-    near = far = linear
-    batch, row, column = torch.nonzero(edge[:, 0].detach() > 0, as_tuple=True)  # (N,) each
-    if not len(batch):
-        return Edges(edge, coverage, near, far, near_disparity, far_disparity)
+    at = _find_edges(disparity, strength)
+    square = _around(disparity, at, _SQUARE)[..., 0]  # (N, 25)
+    core = square[:, _CORE]  # (N, 9)
+    low, high = core.amin(1, keepdim=True), core.amax(1, keepdim=True)  # (N, 1)
+    beyond = square.amax(1, keepdim=True) - square.amin(1, keepdim=True)
+    weight = _weigh_jump(2 * (high - low) - beyond, strength.expand(len(disparity), 1, 1, 1)[at[0], 0, 0])  # (N, 1)
+    edge = _put(torch.zeros_like(disparity), at, weight)
 
     known = [linear, disparity, edge] if mask is None else [linear, disparity, edge, mask]
     channels = linear.shape[1]
-    around = _around(torch.cat(known, 1), batch, row, column)  # (N, P, C + 2 or C + 3)
-    low, high = (t[batch, 0, row, column][:, None] for t in (smallest, largest))  # (N, 1)
+    around = _around(torch.cat(known, 1), at, _STEPS)  # (N, P, C + 2 or C + 3)
     span = (high - low).clamp(min=torch.finfo(disparity.dtype).tiny)
     height = (around[..., channels] - low) / span  # (N, P): 0 far, 1 near, beyond: a third surface
     share = smoothstep((height - 0.35) / 0.3)
     belongs = smoothstep(2 - (height - 0.5).abs())
     pure = (1 - around[..., channels + 1]).clamp(0, 1) + _MIXED
-    weight = belongs * pure * _falloff(linear)
-    near_mean = _mean(around, weight * share)
-    far_mean = _mean(around, weight * (1 - share))  # (N, C + 2 or C + 3)
+    counts = belongs * pure * _falloff(linear)
+    near_mean = _mean(around, counts * share)
+    far_mean = _mean(around, counts * (1 - share))  # (N, C + 2 or C + 3)
 
-    mixed = linear[batch, :, row, column]  # (N, C)
-    own = share[:, len(_STEPS) // 2, None]  # of the pixel itself
+    here = around[:, len(_STEPS) // 2]
+    mixed, own_disparity = here[:, :channels], here[:, channels, None]  # (N, C), (N, 1)
+    own = share[:, len(_STEPS) // 2, None]
     f, b = near_mean[:, :channels], far_mean[:, :channels]
     contrast = f - b
     alpha = ((mixed - b) * contrast).sum(1, keepdim=True) + _CONTRAST * own
     alpha = (alpha / (contrast.square().sum(1, keepdim=True) + _CONTRAST)).clamp(0, 1)
     if mask is not None:
-        inside = mask[batch, :, row, column]  # (N, 1)
+        inside = here[:, -1:]
         subject_is_near = near_mean[:, -1:] - far_mean[:, -1:]
         follows = smoothstep((subject_is_near.abs() - 0.05) / 0.2)
         alpha = alpha + follows * (torch.where(subject_is_near > 0, inside, 1 - inside) - alpha)
     missed = (mixed - alpha * f - (1 - alpha) * b) / (alpha.square() + (1 - alpha).square())
     f, b = (f + alpha * missed).clamp(min=0), (b + (1 - alpha) * missed).clamp(min=0)
 
-    at = (batch, row, column)
     # Where an edge only begins to count, so does what is put in its place.
-    blend = edge[batch, 0, row, column][:, None]  # (N, 1)
     return Edges(
         edge,
-        _put(coverage, at, 1 + blend * (alpha - 1)),
-        _put(linear, at, mixed + blend * (f - mixed)),
-        _put(linear, at, mixed + blend * (b - mixed)),
-        _put(disparity, at, around[:, len(_STEPS) // 2, channels, None].lerp(near_mean[:, channels, None], blend)),
-        _put(disparity, at, around[:, len(_STEPS) // 2, channels, None].lerp(far_mean[:, channels, None], blend)),
+        _put(torch.ones_like(disparity), at, 1 + weight * (alpha - 1)),
+        _put(linear, at, mixed.lerp(f, weight)),
+        _put(linear, at, mixed.lerp(b, weight)),
+        _put(disparity, at, own_disparity.lerp(near_mean[:, channels, None], weight)),
+        _put(disparity, at, own_disparity.lerp(far_mean[:, channels, None], weight)),
     )
 
 
@@ -131,8 +115,20 @@ def smoothstep(x: Tensor) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
-def _largest(values: Tensor) -> Tensor:
-    return F.max_pool2d(values, 3, 1, 1)
+Pixels = tuple[Tensor, Tensor, Tensor]  # batch, row, column: (N,) each
+
+
+@torch.no_grad()
+def _find_edges(disparity: Tensor, strength: Tensor) -> Pixels:
+    """Where disparity jumps: as much over 3 pixels as over 5, where a slope spans twice as much over 5."""
+    largest, smallest = local_max(disparity, 1), local_min(disparity, 1)
+    jump = 2 * (largest - smallest) - (local_max(largest, 1) - local_min(smallest, 1))
+    batch, row, column = torch.nonzero(_weigh_jump(jump, strength)[:, 0], as_tuple=True)
+    return batch, row, column
+
+
+def _weigh_jump(jump: Tensor, strength: Tensor) -> Tensor:
+    return smoothstep(2 * strength.abs() * jump / _JUMP - 1)
 
 
 def _falloff(like: Tensor) -> Tensor:
@@ -140,10 +136,11 @@ def _falloff(like: Tensor) -> Tensor:
     return torch.tensor(weights, dtype=like.dtype, device=like.device)
 
 
-def _around(values: Tensor, batch: Tensor, row: Tensor, column: Tensor) -> Tensor:
+def _around(values: Tensor, at: Pixels, steps: list[tuple[int, int]]) -> Tensor:
     """The neighbours of some pixels, those at the border counted again beyond it: (N, P, C)."""
+    batch, row, column = at
     height, width = values.shape[2:]
-    dy, dx = torch.tensor(_STEPS, device=values.device).unbind(1)
+    dy, dx = torch.tensor(steps, device=values.device).unbind(1)
     rows = (row[:, None] + dy).clamp(0, height - 1)
     columns = (column[:, None] + dx).clamp(0, width - 1)
     return values.movedim(1, -1)[batch[:, None], rows, columns]
@@ -154,6 +151,6 @@ def _mean(around: Tensor, weight: Tensor) -> Tensor:
     return (around * weight[..., None]).sum(1) / total
 
 
-def _put(values: Tensor, at: tuple[Tensor, Tensor, Tensor], new: Tensor) -> Tensor:
+def _put(values: Tensor, at: Pixels, new: Tensor) -> Tensor:
     """A copy with some pixels replaced; ``new`` is (N, C)."""
     return values.movedim(1, -1).index_put(at, new).movedim(-1, 1)

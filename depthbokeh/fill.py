@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .edges import smoothstep
 
 # A weight below this counts as nothing known.
 _LEAST = 1e-6
@@ -38,3 +41,40 @@ def push_pull(values: Tensor, weight: Tensor) -> Tensor:
     coarse = push_pull(means, (4 * known).clamp(max=1))
     around = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
     return values * weight + (1 - weight) * around
+
+
+def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
+    """Carries far surfaces on beneath what is nearer, as far as about ``reach`` pixels.
+
+    As in :func:`push_pull`, but of every mean the farthest surface takes by far the most, and a pixel is replaced
+    where the mean around it is farther than the pixel itself.
+
+    Args:
+        values: ``(B, C, H, W)``.
+        defocus: ``(B, 1, H, W)``, signed, pixels, positive in front: a difference of 3 px parts two surfaces.
+        reach: Pixels.
+
+    Returns:
+        ``(B, C + 1, H, W)``: values and, last, defocus. Differentiable in both.
+    """
+    # Far surfaces weigh more by e for every pixel of defocus; float32 holds about 80 of these steps.
+    lowest = defocus.detach().amin((1, 2, 3), keepdim=True)
+    return _fill_behind(torch.cat([values, defocus], 1), lowest, max(1, reach).bit_length())
+
+
+def _fill_behind(values: Tensor, lowest: Tensor, levels: int) -> Tensor:
+    height, width = values.shape[2:]
+    if levels == 0 or max(height, width) == 1:
+        return values
+    odd = (0, width % 2, 0, height % 2)
+    coarse = F.avg_pool2d(_favour_far(F.pad(values, odd, mode="replicate"), lowest), 2)
+    coarse = _fill_behind(coarse[:, :-1] / coarse[:, -1:], lowest, levels - 1)
+    around = F.interpolate(_favour_far(coarse, lowest), scale_factor=2, mode="bilinear", align_corners=False)
+    around = (around[:, :-1] / around[:, -1:])[..., :height, :width]
+    kept = smoothstep((3 - (values[:, -1:] - around[:, -1:])) / 2)
+    return around + kept * (values - around)
+
+
+def _favour_far(values: Tensor, lowest: Tensor) -> Tensor:
+    weight = torch.exp((lowest - values[:, -1:]).clamp(min=-80))
+    return torch.cat([values * weight, weight], 1)

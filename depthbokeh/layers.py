@@ -14,8 +14,9 @@ from .color import Gamma, decode
 from .edges import separate, smoothstep
 from .fill import push_pull
 from .optics import signed_defocus
+from .windows import local_min
 
-Focus = float | Tensor | tuple[float, float] | None
+Focus = float | Tensor | tuple[float, float] | tuple[float, float, float, float] | None
 
 
 def find_focus(
@@ -27,8 +28,9 @@ def find_focus(
         disparity: ``(B, 1, H, W)``, larger is nearer.
         mask: ``(B, 1, H, W)``, 0..1, the subject.
         image: ``(B, 3, H, W)``, sRGB 0..1, used when neither ``focus`` nor ``mask`` says where to look.
-        focus: A disparity (float, or a tensor that broadcasts to ``(B, 1, 1, 1)``), a point ``(x, y)`` in pixels, or
-            ``None``: the mean over the mask, or else what is both near and sharp in the image, or the centre.
+        focus: A disparity (float, or a tensor that broadcasts to ``(B, 1, 1, 1)``), a mask ``(B, 1, H, W)`` of what
+            to focus on, a point ``(x, y)`` or a box ``(x, y, width, height)`` in pixels, or ``None``: the mean over
+            the mask, or else what is both near and sharp in the image, or the centre.
 
     Returns:
         ``(B, 1, 1, 1)``. Differentiable in disparity and mask.
@@ -45,24 +47,42 @@ def find_focus(
     """
     batch, _, height, width = disparity.shape
     if isinstance(focus, tuple):
-        x, y = focus
-        if not (0 <= x < width and 0 <= y < height):
-            raise ValueError(f"focus must lie within the picture of {width} x {height} pixels, got ({x:g}, {y:g})")
-        # The median of a small window: one wrong pixel must not decide.
-        half = max(height, width) // 200
-        top, left = max(0, int(y) - half), max(0, int(x) - half)
-        window = disparity[:, :, top : int(y) + half + 1, left : int(x) + half + 1]
-        return window.flatten(1).median(1).values.view(batch, 1, 1, 1)
+        left, top, right, bottom = _window(focus, width, height)
+        # The median: one wrong pixel, or what shows beside the subject, must not decide.
+        return disparity[:, :, top:bottom, left:right].flatten(1).median(1).values.view(batch, 1, 1, 1)
+    if isinstance(focus, Tensor) and focus.shape == disparity.shape and focus[0].numel() > 1:
+        return _weighted_mean(disparity, focus)
     if focus is not None:
         value = torch.as_tensor(focus, dtype=disparity.dtype, device=disparity.device)
         return (value.view(-1, 1, 1, 1) if value.dim() < 4 else value).expand(batch, 1, 1, 1)
     if mask is not None:
-        # The clamp keeps an empty mask from dividing by zero; it then focuses on the mean.
-        weight = mask + 1e-6
-        return (weight * disparity).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+        return _weighted_mean(disparity, mask)
     if image is not None:
         return _near_and_sharp(disparity, image)
     return disparity[:, :, height // 2, width // 2].view(batch, 1, 1, 1)
+
+
+def _window(focus: tuple[float, ...], width: int, height: int) -> tuple[int, int, int, int]:
+    """The pixels of a box, or those around a point: left, top, right, bottom."""
+    if len(focus) == 2:
+        x, y = focus
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(f"focus must lie within the picture of {width} x {height} pixels, got ({x:g}, {y:g})")
+        half = max(height, width) // 200
+        return max(0, int(x) - half), max(0, int(y) - half), int(x) + half + 1, int(y) + half + 1
+    if len(focus) != 4:
+        raise ValueError(f"focus must be (x, y) or (x, y, width, height), got {focus}")
+    x, y, wide, high = focus
+    left, top, right, bottom = max(0, int(x)), max(0, int(y)), min(width, int(x + wide)), min(height, int(y + high))
+    if right <= left or bottom <= top:
+        raise ValueError(f"focus must be a box within the picture of {width} x {height} pixels, got {focus}")
+    return left, top, right, bottom
+
+
+def _weighted_mean(disparity: Tensor, weight: Tensor) -> Tensor:
+    # The least weight keeps an empty mask from dividing by zero; it then focuses on the mean.
+    weight = weight + 1e-6
+    return (weight * disparity).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
 
 
 def _near_and_sharp(disparity: Tensor, image: Tensor) -> Tensor:
@@ -92,6 +112,7 @@ def fuse_defocus(
     strength: float | Tensor,
     focus: Focus = None,
     image: Tensor | None = None,
+    slab: float | Tensor = 0.0,
 ) -> Tensor:
     """Signed defocus from disparity, mask or both.
 
@@ -104,6 +125,7 @@ def fuse_defocus(
         strength: Radius in pixels for every unit of disparity away from the focus; float or broadcastable tensor.
         focus: See :func:`find_focus`.
         image: ``(B, 3, H, W)``, see :func:`find_focus`.
+        slab: Disparities this far from the focus are still in focus, not negative.
 
     Returns:
         Defocus ``(B, 1, H, W)`` in pixels, positive in front of the focus plane, negative behind it.
@@ -120,11 +142,18 @@ def fuse_defocus(
     _check_maps(disparity, mask, None)
     if disparity is None:
         assert mask is not None
-        return signed_defocus(mask, 1.0 if focus is None else find_focus(mask, focus=focus), strength)
+        plane = find_focus(mask, focus=1.0 if focus is None else focus)
+        return signed_defocus(_beyond_slab(mask - plane, slab), 0.0, strength)
     plane = find_focus(disparity, mask, image, focus)
     if mask is not None:
         disparity = mask * find_focus(disparity, mask) + (1 - mask) * disparity
-    return signed_defocus(disparity, plane, strength)
+    return signed_defocus(_beyond_slab(disparity - plane, slab), 0.0, strength)
+
+
+def _beyond_slab(offset: Tensor, slab: float | Tensor) -> Tensor:
+    if not isinstance(slab, Tensor) and not 0 <= slab < math.inf:
+        raise ValueError(f"slab must be finite and not negative, got {slab}")
+    return torch.sign(offset) * (offset.abs() - slab).clamp(min=0)
 
 
 @dataclass(frozen=True)
@@ -184,29 +213,27 @@ def iterate_slices(layers: DefocusLayers, count: int) -> Iterator[Layer]:
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    alpha, defocus, color = layers.alpha, layers.defocus, layers.color
+    defocus = layers.defocus
     low, high = defocus.amin((1, 2, 3, 4), keepdim=True), defocus.amax((1, 2, 3, 4), keepdim=True)
     # A little more than the whole range: no surface lies just where a slice begins.
     margin = 1e-3 * (high - low) + torch.finfo(defocus.dtype).eps
-    position = (defocus - low + margin) * ((count - 1) / (high - low + 2 * margin))  # (B, K, 1, H, W)
+    position = ((defocus - low + margin) * ((count - 1) / (high - low + 2 * margin))).unbind(1)  # (B, 1, H, W) each
+    # Colour and defocus times alpha, and alpha itself: what one weight is for. (B, 5 or 2, H, W) each
+    alphas = layers.alpha.unbind(1)
+    kept = (defocus if layers.color is None else torch.cat([layers.color, defocus], 2)).unbind(1)
+    parts = [torch.cat([part * alpha, alpha], 1) for part, alpha in zip(kept, alphas, strict=True)]
+    tiny = torch.finfo(defocus.dtype).tiny
     for index in range(count - 1, -1, -1):
-        share = alpha * (1 - (position - index).abs()).clamp(min=0)
-        seen, free = [], None  # of the layers of one pixel, the nearest first
+        total, free = None, None
         for layer in range(len(layers) - 1, -1, -1):
-            here = share[:, layer]  # (B, 1, H, W)
-            seen.append(here if free is None else here * free)
-            free = 1 - here if free is None else free * (1 - here)
-        order = range(len(layers) - 1, -1, -1)
-        covered = sum(seen[1:], seen[0])
-        moved = _weigh(defocus, seen, order) / covered.clamp(min=torch.finfo(defocus.dtype).tiny)
-        yield None if color is None else _weigh(color, seen, order), covered, moved
-
-
-def _weigh(values: Tensor, weights: list[Tensor], order: range) -> Tensor:
-    total = values[:, order[0]] * weights[0]
-    for layer, weight in zip(order[1:], weights[1:], strict=True):
-        total = total + values[:, layer] * weight
-    return total
+            share = (1 - (position[layer] - index).abs()).clamp(min=0)  # (B, 1, H, W)
+            seen = parts[layer] * (share if free is None else share * free)
+            total = seen if total is None else total + seen
+            if layer:
+                free = 1 - share * alphas[layer] if free is None else free * (1 - share * alphas[layer])
+        assert total is not None
+        covered = total[:, -1:]
+        yield None if layers.color is None else total[:, :3], covered, total[:, -2:-1] / covered.clamp(min=tiny)
 
 
 def fuse_layers(
@@ -276,8 +303,7 @@ def fuse_layers(
         # At an edge the far surface goes on behind the near one.
         behind = behind + at * (1 - behind)
         color = torch.stack([edges.far, edges.near], 1)
-    offset = torch.stack([far, near], 1) - plane[:, None]  # (B, 2, 1, H, W)
-    offset = torch.sign(offset) * (offset.abs() - slab).clamp(min=0)
+    offset = _beyond_slab(torch.stack([far, near], 1) - plane[:, None], slab)  # (B, 2, 1, H, W)
     surfaces = DefocusLayers(torch.stack([behind, front], 1), scale[:, None] * offset, color)
     return surfaces if layers is None else surfaces.slice(layers)
 
@@ -295,11 +321,12 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Subject and rest, ``(B, 1, H, W)`` each.
     """
-    reach = max(1, max(disparity.shape[2:]) // 100)
     outside = 1 - mask
-    # Well within, either side is sure; elsewhere it counts only where nothing surer is near.
-    sure = [1e-3 * side.square() + _erode(side, reach).square() for side in (mask, outside)]
-    inner, outer = (push_pull(disparity, weight / (1 + 1e-3)) for weight in sure)
+    # Both sides as coarse means over 4 x 4 pixels. Well within, either side is sure; elsewhere it counts only where
+    # nothing surer is near.
+    reach = max(1, max(disparity.shape[2:]) // 400)
+    deep = [local_min(-F.max_pool2d(-side, 4, ceil_mode=True), reach) for side in (mask, outside)]
+    inner, outer = (_fill_coarsely(disparity, side, depth) for side, depth in zip((mask, outside), deep, strict=True))
     contrast = inner - outer
     least = 1e-3 * (disparity.amax((1, 2, 3), keepdim=True) - disparity.amin((1, 2, 3), keepdim=True)) + 1e-12
     contrast = torch.where(contrast.abs() < least, least, contrast)
@@ -307,17 +334,22 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     height = (disparity - outer) / contrast
     own = mask.square() * smoothstep((height - 0.5) / 0.3)
     subject = push_pull(disparity, own)
-    beside = 1 - _erode(outside, reach)  # 1 near the subject
     occluder = smoothstep((height - 1.2) / 0.3) * (contrast > 0)
-    other = outside.square() * torch.maximum(1 - beside, smoothstep((0.5 - height) / 0.3)) * (1 - occluder)
+    other = outside.square() * torch.maximum(_refine(deep[1], mask), smoothstep((0.5 - height) / 0.3)) * (1 - occluder)
     rest = push_pull(disparity, other)
     return subject, rest + outside.square() * occluder * (disparity - rest)
 
 
-def _erode(values: Tensor, reach: int) -> Tensor:
-    """The smallest value within a square of ``2 reach + 1`` pixels."""
-    size = 2 * reach + 1
-    return -F.max_pool2d(F.max_pool2d(-values, (1, size), 1, (0, reach)), (size, 1), 1, (reach, 0))
+def _fill_coarsely(values: Tensor, weight: Tensor, sure: Tensor) -> Tensor:
+    """Means of values over 4 x 4 pixels, filled in from where it is ``sure``, which is as coarse."""
+    known = F.avg_pool2d(weight.square(), 4, ceil_mode=True)
+    means = F.avg_pool2d(values * weight.square(), 4, ceil_mode=True) / known.clamp(min=1e-9)
+    return _refine(push_pull(means, (1e-3 * known + sure.square()) / (1 + 1e-3)), values)
+
+
+def _refine(coarse: Tensor, like: Tensor) -> Tensor:
+    height, width = like.shape[2:]
+    return F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)[..., :height, :width]
 
 
 def _check_maps(disparity: Tensor | None, mask: Tensor | None, image: Tensor | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 from .aperture import Aperture
 from .blur import Backend, gather_blur, scatter_blur
 from .color import Gamma, decode, encode, recover_highlights
-from .layers import Focus, fuse_defocus
+from .compositing import composite
+from .layers import Focus, fuse_defocus, fuse_layers
+
+Quality = Literal["fast", "default"]
 
 # Up to this radius a pixel counts as in focus; it passes over into the blurred ones within one pixel more.
 _SHARP_RADIUS = 0.5
@@ -130,8 +134,12 @@ class BokehRenderer(nn.Module):
 
     Args:
         aperture: Shape of the blur, see :class:`depthbokeh.Aperture`.
+        layers: How many depth slices are blurred apart; the result hardly depends on it.
         gamma: ``"srgb"``, ``"linear"`` or an exponent: how image and result are encoded.
         highlights: How many times brighter clipped pixels are made before the blur, or ``None``.
+        quality: ``"default"`` renders layers (:func:`depthbokeh.composite`), ``"fast"`` blurs once behind and once in
+            front of the focus (:func:`depthbokeh.render_defocus`).
+        slab: Disparities this far from the focus are still in focus.
 
     Example:
         >>> image, disparity = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
@@ -140,12 +148,26 @@ class BokehRenderer(nn.Module):
     """
 
     def __init__(
-        self, aperture: str | Aperture = "disk", *, gamma: Gamma = "srgb", highlights: float | None = None
+        self,
+        aperture: str | Aperture = "disk",
+        *,
+        layers: int = 8,
+        gamma: Gamma = "srgb",
+        highlights: float | None = None,
+        quality: Quality = "default",
+        slab: float = 0.0,
     ) -> None:
         super().__init__()
+        if quality not in get_args(Quality):
+            raise ValueError(f"quality must be one of {', '.join(get_args(Quality))}, got {quality!r}")
+        if layers < 1:
+            raise ValueError(f"layers must be at least 1, got {layers}")
         self.aperture = Aperture.parse(aperture)
+        self.layers = layers
         self.gamma = gamma
         self.highlights = highlights
+        self.quality = quality
+        self.slab = slab
 
     def forward(
         self,
@@ -162,15 +184,33 @@ class BokehRenderer(nn.Module):
             image: ``(B, 3, H, W)``, all-in-focus.
             disparity: ``(B, 1, H, W)``, larger is nearer; ``None`` if there is a mask.
             mask: ``(B, 1, H, W)``, 0..1, the subject.
-            focus: A disparity, a point ``(x, y)`` or ``None``, see :func:`depthbokeh.layers.find_focus`.
+            focus: A disparity, a point ``(x, y)``, a box ``(x, y, width, height)`` or ``None``, see
+                :func:`depthbokeh.find_focus`.
             strength: Blur radius in pixels for every unit of disparity away from the focus.
 
         Returns:
             ``(B, 3, H, W)``, differentiable in every argument.
         """
-        defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, image=image)
-        return render_defocus(image, defocus, self.aperture, gamma=self.gamma, highlights=self.highlights)
+        if self.quality == "fast":
+            defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, image=image, slab=self.slab)
+            return render_defocus(image, defocus, self.aperture, gamma=self.gamma, highlights=self.highlights)
+        surfaces = fuse_layers(
+            disparity,
+            mask,
+            focus=focus,
+            strength=strength,
+            image=image,
+            gamma=self.gamma,
+            layers=None,
+            slab=self.slab,
+        )
+        return composite(
+            image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights, slices=self.layers
+        )
 
     def extra_repr(self) -> str:
         """The settings, for ``print``."""
-        return f"{self.aperture.name!r}, gamma={self.gamma!r}, highlights={self.highlights}"
+        return (
+            f"{self.aperture.name!r}, layers={self.layers}, gamma={self.gamma!r}, highlights={self.highlights}, "
+            f"quality={self.quality!r}"
+        )
