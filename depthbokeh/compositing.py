@@ -162,7 +162,7 @@ def _hidden(layers: DefocusLayers, shape: Aperture, reach: int, backend: Backend
     step = min(max(1, reach // 8), 4)
     if step > 1:
         color, defocus = (F.avg_pool2d(values, step, ceil_mode=True) for values in (color, defocus))
-    known = fill_behind(_dim(color[:, None])[:, 0], defocus, reach // (2 * step))
+    known = fill_behind(_dim(color[:, None])[:, 0], defocus, reach // step)
     light = torch.cat([known[:, :3], torch.ones_like(defocus)], 1)
     spread = scatter_blur(light, known[:, 3:].abs() / step, shape, backend=backend)
     filled = spread[:, :3] / spread[:, 3:].clamp(min=_LEAST)

@@ -51,7 +51,8 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
 
     Args:
         values: ``(B, C, H, W)``.
-        defocus: ``(B, 1, H, W)``, signed, pixels, positive in front: a difference of 3 px parts two surfaces.
+        defocus: ``(B, 1, H, W)``, signed, pixels, positive in front. Twice a pixel and as much again for every pixel
+            of distance parts two surfaces; less is the slope of one.
         reach: Pixels.
 
     Returns:
@@ -59,19 +60,21 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
     """
     # Far surfaces weigh more by e for every pixel of defocus; float32 holds about 80 of these steps.
     lowest = defocus.detach().amin((1, 2, 3), keepdim=True)
-    return _fill_behind(torch.cat([values, defocus], 1), lowest, max(1, reach).bit_length())
+    return _fill_behind(torch.cat([values, defocus], 1), lowest, 1, reach)
 
 
-def _fill_behind(values: Tensor, lowest: Tensor, levels: int) -> Tensor:
+def _fill_behind(values: Tensor, lowest: Tensor, size: int, reach: int) -> Tensor:
     height, width = values.shape[2:]
-    if levels == 0 or max(height, width) == 1:
+    if size > reach or max(height, width) == 1:
         return values
     odd = (0, width % 2, 0, height % 2)
     coarse = F.avg_pool2d(_favour_far(F.pad(values, odd, mode="replicate"), lowest), 2)
-    coarse = _fill_behind(coarse[:, :-1] / coarse[:, -1:], lowest, levels - 1)
+    coarse = _fill_behind(coarse[:, :-1] / coarse[:, -1:], lowest, 2 * size, reach)
     around = F.interpolate(_favour_far(coarse, lowest), scale_factor=2, mode="bilinear", align_corners=False)
     around = (around[:, :-1] / around[:, -1:])[..., :height, :width]
-    kept = smoothstep((3 - (values[:, -1:] - around[:, -1:])) / 2)
+    # What one surface may rise over `size` pixels.
+    slope = 1 + size
+    kept = smoothstep(2 - (values[:, -1:] - around[:, -1:]) / slope)
     return around + kept * (values - around)
 
 

@@ -198,7 +198,7 @@ class DefocusLayers:
         alpha, defocus = (torch.stack([part[i] for part in slices], 1) for i in (1, 2))
         if self.color is None:
             return DefocusLayers(alpha, defocus)
-        light = torch.stack([part[0] for part in slices if part[0] is not None], 1)
+        light = torch.stack([part[0] for part in slices if part[0] is not None], 1)  # times alpha
         return DefocusLayers(alpha, defocus, light / alpha.clamp(min=torch.finfo(alpha.dtype).tiny))
 
 
