@@ -195,7 +195,8 @@ class DefocusLayers:
             ValueError: If count is not positive.
         """
         slices = list(iterate_slices(self, count))[::-1]
-        alpha, defocus = (torch.stack([part[i] for part in slices], 1) for i in (1, 2))
+        alpha = torch.stack([part[1] for part in slices], 1)
+        defocus = torch.stack([part[2] for part in slices], 1)
         if self.color is None:
             return DefocusLayers(alpha, defocus)
         light = torch.stack([part[0] for part in slices if part[0] is not None], 1)  # times alpha
