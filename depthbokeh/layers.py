@@ -335,7 +335,7 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     height = (disparity - outer) / contrast
     own = mask.square() * smoothstep((height - 0.5) / 0.3)
     subject = push_pull(disparity, own)
-    occluder = smoothstep((height - 1.2) / 0.3) * (contrast > 0)
+    occluder = smoothstep((height - 1.1) / 0.15) * (contrast > 0)
     other = outside.square() * torch.maximum(_refine(deep[1], mask), smoothstep((0.5 - height) / 0.3)) * (1 - occluder)
     rest = push_pull(disparity, other)
     return subject, rest + outside.square() * occluder * (disparity - rest)
