@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -78,7 +78,8 @@ def render(
     focus: Annotated[
         str,
         typer.Option(
-            metavar="X,Y|auto|VALUE", help="What is in focus: a point in pixels of the photo, or a disparity."
+            metavar="X,Y|X,Y,W,H|auto|VALUE",
+            help="What is in focus: a point or a box in pixels of the photo, or a disparity.",
         ),
     ] = "auto",
     strength: Annotated[
@@ -107,6 +108,9 @@ def render(
     highlights: Annotated[
         float, typer.Option(min=1.0, help="How many times brighter clipped lights are made before the blur.")
     ] = 4.0,
+    quality: Annotated[
+        str, typer.Option(metavar="fast|default", help="fast: two passes; default: layers with true occlusion.")
+    ] = "default",
     max_size: Annotated[
         int | None, typer.Option(min=1, help="Reduce the photo to this many pixels on its longer side first.")
     ] = None,
@@ -133,6 +137,7 @@ def render(
         lens=jobs.parse_lens(f_number, focal_length, sensor_width, focus_distance),
         aperture=aperture,
         highlights=highlights,
+        quality=cast("Any", quality),  # checked there
         max_size=max_size,
         save_maps=save_maps,
         overwrite=overwrite,

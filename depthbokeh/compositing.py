@@ -14,9 +14,12 @@ from .blur import Backend, scatter_blur
 from .color import Gamma, decode, encode, luminance, recover_highlights
 from .edges import smoothstep
 from .fill import fill_behind
-from .layers import DefocusLayers, iterate_slices
+from .layers import DefocusLayers, find_span, iterate_slices
 
+# Coverage and luminance below this count as none.
 _LEAST = 1e-6
+# Without gradients larger pictures are rendered in bands of about this many pixels, which bounds memory.
+_BAND_PIXELS = 3 << 20
 
 
 def composite(
@@ -61,9 +64,9 @@ def composite(
         True
     """
     shape = Aperture.parse(aperture)
-    batch, _, height, width = layers.alpha.shape[0], 1, *layers.alpha.shape[3:]
-    if tuple(image.shape) != (batch, 3, height, width) or not image.is_floating_point():
-        expected = (batch, 3, height, width)
+    batch, _, _, height, width = layers.alpha.shape
+    expected = (batch, 3, height, width)
+    if tuple(image.shape) != expected or not image.is_floating_point():
         raise ValueError(
             f"image must be {expected} floating point as the layers, got {tuple(image.shape)} {image.dtype}"
         )
@@ -72,17 +75,44 @@ def composite(
         layers = _with_color(layers, light)
         if highlights is not None:
             layers = _recover(layers, highlights)
-        reach = math.ceil(shape.extent * float(layers.defocus.detach().abs().max()))
-        margin = min(reach, max(height, width))
-        layers = _extend(layers, margin)
-        picture = _render(layers, shape, slices, reach, backend)
-        picture = picture[..., margin : margin + height, margin : margin + width]
+        if torch.is_grad_enabled() or layers.alpha[:, 0].numel() <= _BAND_PIXELS:
+            picture = _render(layers, shape, slices, find_span(layers.defocus), backend)
+        else:
+            picture = _render_in_bands(layers, shape, slices, backend)
         return encode(picture, gamma).to(image.dtype)
 
 
-def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, reach: int, backend: Backend) -> Tensor:
+def _find_reach(layers: DefocusLayers, shape: Aperture) -> int:
+    """How far the light of a pixel gets, in pixels."""
+    return math.ceil(shape.extent * float(layers.defocus.detach().abs().max())) + 1
+
+
+def _render_in_bands(layers: DefocusLayers, shape: Aperture, slices: int | None, backend: Backend) -> Tensor:
+    """The same picture, a band of rows at a time with all rows around it that its light comes from."""
+    batch, _, _, height, width = layers.alpha.shape
+    span = find_span(layers.defocus)
+    halo = 2 * _find_reach(layers, shape)  # what is hidden is filled in from as far again
+    rows = max(_BAND_PIXELS // (batch * width), 2 * halo)
+    picture = layers.alpha.new_empty(batch, 3, height, width)
+    for top in range(0, height, rows):
+        above, bottom = max(0, top - halo), min(height, top + rows)
+        part = (..., slice(above, min(height, bottom + halo)), slice(None))
+        assert layers.color is not None
+        band = DefocusLayers(layers.alpha[part], layers.defocus[part], layers.color[part])
+        rendered = _render(band, shape, slices, span, backend)
+        picture[:, :, top:bottom] = rendered[:, :, top - above : bottom - above]
+    return picture
+
+
+def _render(
+    layers: DefocusLayers, shape: Aperture, slices: int | None, span: tuple[Tensor, Tensor], backend: Backend
+) -> Tensor:
+    height, width = layers.alpha.shape[3:]
+    reach = _find_reach(layers, shape)
+    margin = min(reach, max(height, width))
+    layers = _extend(layers, margin)
     light, total = None, None
-    for color, alpha, defocus in _nearest_first(layers, slices):
+    for color, alpha, defocus in _nearest_first(layers, slices, span):
         # Pixels without coverage have nothing to spread: as sharp ones they cost nothing.
         radius = torch.where(alpha > 0, defocus.abs(), 0)
         spread = scatter_blur(torch.cat([color, alpha], 1), radius, shape, backend=backend)
@@ -95,12 +125,15 @@ def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, reach: i
     assert light is not None
     assert total is not None
     missing = 1 - total.clamp(max=1)
-    return light + missing * _hidden(layers, shape, reach, backend)
+    picture = light + missing * _hidden(layers, shape, reach, backend)
+    return picture[..., margin : margin + height, margin : margin + width]
 
 
-def _nearest_first(layers: DefocusLayers, slices: int | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _nearest_first(
+    layers: DefocusLayers, slices: int | None, span: tuple[Tensor, Tensor]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     if slices is not None:
-        for color, alpha, defocus in iterate_slices(layers, slices):
+        for color, alpha, defocus in iterate_slices(layers, slices, span):
             assert color is not None
             yield color, alpha, defocus
         return

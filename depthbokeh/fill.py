@@ -51,8 +51,7 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
 
     Args:
         values: ``(B, C, H, W)``.
-        defocus: ``(B, 1, H, W)``, signed, pixels, positive in front. Twice a pixel and as much again for every pixel
-            of distance parts two surfaces; less is the slope of one.
+        defocus: ``(B, 1, H, W)``, signed, pixels, positive in front: 3 px apart are two surfaces.
         reach: Pixels.
 
     Returns:
@@ -72,9 +71,7 @@ def _fill_behind(values: Tensor, lowest: Tensor, size: int, reach: int) -> Tenso
     coarse = _fill_behind(coarse[:, :-1] / coarse[:, -1:], lowest, 2 * size, reach)
     around = F.interpolate(_favour_far(coarse, lowest), scale_factor=2, mode="bilinear", align_corners=False)
     around = (around[:, :-1] / around[:, -1:])[..., :height, :width]
-    # What one surface may rise over `size` pixels.
-    slope = 1 + size
-    kept = smoothstep(2 - (values[:, -1:] - around[:, -1:]) / slope)
+    kept = smoothstep((3 - (values[:, -1:] - around[:, -1:])) / 2)
     return around + kept * (values - around)
 
 

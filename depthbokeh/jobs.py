@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from .lens import Lens
 from .optics import normalize_disparity, relative_strength
 from .photo import PhotoError, atomic_path, read_map, read_photo, write_photo
 from .pipeline import BokehPipeline, Rendering
-from .render import BokehRenderer
+from .render import BokehRenderer, Quality
 
 _PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 _MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg")
@@ -27,30 +27,33 @@ _DEFAULT_LENS = Lens(focal_length_m=0.05, sensor_width_m=0.036, focus_distance_m
 class Settings:
     """The options of ``depthbokeh render`` that hold for every photo."""
 
-    focus: float | tuple[float, float] | None = None
+    focus: float | tuple[float, float] | tuple[float, float, float, float] | None = None
     subject: tuple[float, float, float, float] | None = None
     strength: float | None = None
     lens: Lens | None = None
     aperture: str = "disk"
     highlights: float = 4.0
+    quality: Quality = "default"
     max_size: int | None = None
     save_maps: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         Aperture.parse(self.aperture)
+        if self.quality not in get_args(Quality):
+            raise ValueError(f"quality must be one of {', '.join(get_args(Quality))}, got {self.quality!r}")
         if self.strength is not None and self.lens is not None:
             raise ValueError("strength and f-number say the same thing in two ways: give one of them")
         if self.strength is not None and not 0 <= self.strength < float("inf"):
             raise ValueError(f"strength must be finite and not negative, got {self.strength:g}")
 
 
-def parse_focus(text: str) -> float | tuple[float, float] | None:
-    """Reads ``X,Y``, ``auto`` or a disparity."""
+def parse_focus(text: str) -> float | tuple[float, float] | tuple[float, float, float, float] | None:
+    """Reads ``X,Y``, ``X,Y,W,H``, ``auto`` or a disparity."""
     if text == "auto":
         return None
-    numbers = _parse_numbers(text, "focus", "X,Y, auto or a number", counts=(1, 2))
-    return cast("tuple[float, float]", tuple(numbers)) if len(numbers) == 2 else numbers[0]
+    numbers = _parse_numbers(text, "focus", "X,Y or X,Y,W,H, auto or a number", counts=(1, 2, 4))
+    return cast("tuple[float, float]", tuple(numbers)) if len(numbers) > 1 else numbers[0]
 
 
 def parse_box(text: str | None) -> tuple[float, float, float, float] | None:
@@ -215,14 +218,14 @@ def _scale(settings: Settings, scale: float) -> Settings:
     """Moves what is given in pixels of the photo to pixels of the reduced one."""
     focus, subject = settings.focus, settings.subject
     if isinstance(focus, tuple):
-        focus = (focus[0] * scale, focus[1] * scale)
+        focus = cast("tuple[float, float]", tuple(value * scale for value in focus))
     if subject is not None:
         subject = cast("tuple[float, float, float, float]", tuple(value * scale for value in subject))
     return replace(settings, focus=focus, subject=subject)
 
 
 def _render(image: Tensor, disparity: Tensor | None, mask: Tensor | None, settings: Settings, exif: Lens) -> Rendering:
-    pipeline = BokehPipeline(BokehRenderer(settings.aperture, highlights=settings.highlights))
+    pipeline = BokehPipeline(BokehRenderer(settings.aperture, highlights=settings.highlights, quality=settings.quality))
     if disparity is None and mask is None:
         mask = pipeline.mask_model(image, settings.subject)
         disparity = pipeline.depth_model(image, mask)

@@ -206,16 +206,17 @@ class DefocusLayers:
 Layer = tuple[Tensor | None, Tensor, Tensor]
 
 
-def iterate_slices(layers: DefocusLayers, count: int) -> Iterator[Layer]:
+def iterate_slices(layers: DefocusLayers, count: int, span: tuple[Tensor, Tensor] | None = None) -> Iterator[Layer]:
     """Yields what lies in each of ``count`` depth slices, the nearest first: colour times alpha, alpha and defocus.
 
     Slices are equally far apart in defocus, and a surface belongs to the two slices around it, more to the nearer
-    one. Surfaces of one pixel that fall into the same slice are laid over each other.
+    one. Surfaces of one pixel that fall into the same slice are laid over each other. ``span`` is the least and the
+    largest defocus, ``(B, 1, 1, 1, 1)``, by default those of the layers.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     defocus = layers.defocus
-    low, high = defocus.amin((1, 2, 3, 4), keepdim=True), defocus.amax((1, 2, 3, 4), keepdim=True)
+    low, high = find_span(defocus) if span is None else span
     # A little more than the whole range: no surface lies just where a slice begins.
     margin = 1e-3 * (high - low) + torch.finfo(defocus.dtype).eps
     position = ((defocus - low + margin) * ((count - 1) / (high - low + 2 * margin))).unbind(1)  # (B, 1, H, W) each
@@ -235,6 +236,11 @@ def iterate_slices(layers: DefocusLayers, count: int) -> Iterator[Layer]:
         assert total is not None
         covered = total[:, -1:]
         yield None if layers.color is None else total[:, :3], covered, total[:, -2:-1] / covered.clamp(min=tiny)
+
+
+def find_span(defocus: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the largest value of each picture's layers, ``(B, 1, 1, 1, 1)``."""
+    return defocus.amin((1, 2, 3, 4), keepdim=True), defocus.amax((1, 2, 3, 4), keepdim=True)
 
 
 def fuse_layers(

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from .layers import Focus, fuse_defocus
+from .layers import Focus, find_focus, fuse_defocus
 from .models import create_depth_model, create_mask_model
-from .render import BokehRenderer, render_defocus
+from .render import BokehRenderer
 
 
 class Rendering(NamedTuple):
@@ -71,7 +71,9 @@ class BokehPipeline(nn.Module):
         if disparity is None and mask is None:
             mask = self.mask_model(photo, box) if box is not None else self.mask_model(photo)
             disparity = self.depth_model(photo, mask)
-        defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, image=photo)
-        renderer = self.renderer
-        bokeh = render_defocus(photo, defocus, renderer.aperture, gamma=renderer.gamma, highlights=renderer.highlights)
+        # Found once: the map and the picture must be in focus at the same place.
+        if disparity is not None:
+            focus = find_focus(disparity, mask, photo, focus)
+        bokeh = self.renderer(photo, disparity, mask, focus=focus, strength=strength)
+        defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, slab=self.renderer.slab)
         return Rendering(bokeh, defocus, disparity, mask)

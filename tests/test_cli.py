@@ -167,7 +167,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--focus", "left"], "focus must be X,Y, auto or a number, got 'left'"),
+            (["--focus", "left"], "focus must be X,Y or X,Y,W,H, auto or a number, got 'left'"),
             (["--focus", "200,3"], r"focus must lie within the picture"),
             (["--subject", "1,2,3"], "subject must be X,Y,W,H, got '1,2,3'"),
             (["--strength", "-1"], "strength must be finite and not negative, got -1"),
