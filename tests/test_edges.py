@@ -1,0 +1,277 @@
+"""Mixed pixels at depth edges against pictures whose surfaces are known; fillings and windows against closed forms."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from depthbokeh.edges import separate
+from depthbokeh.fill import fill_behind, push_pull
+from depthbokeh.windows import local_max, local_min
+
+NEAR, FAR = (0.8, 0.2, 0.1), (0.1, 0.3, 0.7)
+STRENGTH = torch.full((1, 1, 1, 1), 10.0)
+
+
+def rand(*shape, seed=0, dtype=torch.float32):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def color(rgb, size=(24, 32)):
+    return torch.tensor(rgb).view(1, 3, 1, 1).expand(-1, -1, *size)
+
+
+def half_plane(slope, size=(24, 32), at=15.3):
+    """The share of every pixel left of the line x = at + slope y, (1, 1, H, W), from 64 x 64 points of each."""
+    height, width = size
+    y, x = ((torch.arange(64 * n) + 0.5) / 64 - 0.5 for n in (height, width))
+    return F.avg_pool2d((x[None] < at + slope * (y[:, None] - height / 2))[None, None].float(), 64)
+
+
+def edge_scene(slope):
+    """Picture, disparity without a transition, the near surface's coverage."""
+    alpha = half_plane(slope)
+    return alpha * color(NEAR) + (1 - alpha) * color(FAR), 0.2 + 0.6 * (alpha > 0.5), alpha
+
+
+def slope(radius_per_pixel):
+    """Disparity of a plane slanted in both directions."""
+    y, x = torch.meshgrid(torch.arange(24.0), torch.arange(32.0), indexing="ij")
+    return radius_per_pixel / 10 * (0.6 * x + 0.8 * y)[None, None]
+
+
+def smooth_field(height, width, channels, seed):
+    """Random, without detail finer than 4 px, in double precision."""
+    coarse = rand(1, channels, (height + 3) // 4, (width + 3) // 4, seed=seed, dtype=torch.float64)
+    return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
+
+
+class TestSeparate:
+    @pytest.mark.parametrize("slope", [0.0, 0.3, 1.0, -0.7])
+    def test_surfaces_and_coverage_are_recovered(self, slope):
+        image, disparity, alpha = edge_scene(slope)
+        edges = separate(image, disparity, STRENGTH)
+        mixed = (alpha > 0) & (alpha < 1)
+        assert mixed.any()
+        assert (edges.edge[mixed] == 1).all()
+        assert (edges.coverage - alpha)[edges.edge == 1].abs().max() < 0.02
+        near, far = (edges.near - color(NEAR)).abs(), (edges.far - color(FAR)).abs()
+        at = (edges.edge == 1).expand_as(image)
+        # As far as a surface shows, its colour is right; what is hidden may be a little mixed.
+        assert (edges.coverage * near)[at].max() < 0.015
+        assert ((1 - edges.coverage) * far)[at].max() < 0.015
+        assert near[at].mean() < 0.06
+        assert far[at].mean() < 0.06
+
+    def test_each_surface_keeps_its_disparity(self):
+        image, disparity, _ = edge_scene(0.3)
+        edges = separate(image, disparity, STRENGTH)
+        at = edges.edge == 1
+        assert torch.allclose(edges.near_disparity[at], torch.tensor(0.8), atol=1e-5)
+        assert torch.allclose(edges.far_disparity[at], torch.tensor(0.2), atol=1e-5)
+
+    @pytest.mark.parametrize("with_mask", [False, True])
+    def test_both_surfaces_together_are_the_picture(self, with_mask):
+        image, disparity, alpha = edge_scene(0.3)
+        image = image * (0.8 + 0.2 * rand(*image.shape))  # texture that two colours cannot explain
+        edges = separate(image, disparity, STRENGTH, alpha if with_mask else None)
+        again = edges.coverage * edges.near + (1 - edges.coverage) * edges.far
+        # Only a colour cut at black may miss the picture.
+        whole = ((edges.near > 0) & (edges.far > 0)).all(1, keepdim=True).expand_as(image)
+        assert whole.float().mean() > 0.95
+        assert (edges.edge * whole[:, :1]).sum() > 24
+        assert (again - image)[whole].abs().max() < 1e-6
+
+    def test_most_of_the_edge_is_told_from_texture(self):
+        image, disparity, alpha = edge_scene(0.3)
+        image = image * (0.9 + 0.1 * rand(*image.shape))
+        edges = separate(image, disparity, STRENGTH)
+        # Taking disparity's word for it misses a quarter of a mixed pixel on average.
+        mixed = (alpha > 0) & (alpha < 1)
+        assert (edges.coverage - alpha)[mixed].abs().mean() < 0.04
+        assert ((alpha > 0.5).float() - alpha)[mixed].abs().mean() > 0.15
+
+    @pytest.mark.parametrize("radius_per_pixel", [0.02, 0.3, 5.0])
+    def test_slopes_are_no_edges(self, radius_per_pixel):
+        edges = separate(rand(1, 3, 24, 32), slope(radius_per_pixel), STRENGTH)
+        assert edges.edge[..., 2:-2, 2:-2].max() == 0
+
+    @pytest.mark.parametrize("radius_per_pixel", [0.02, 0.3])
+    def test_slopes_are_no_edges_at_the_border(self, radius_per_pixel):
+        assert separate(rand(1, 3, 24, 32), slope(radius_per_pixel), STRENGTH).edge.max() == 0
+
+    def test_a_jump_counts_by_the_blur_it_makes(self):
+        image, _, alpha = edge_scene(0.0)
+        step = (alpha > 0.5).float()
+        largest = [float(separate(image, height * step, STRENGTH).edge.max()) for height in (0.04, 0.075, 0.11)]
+        assert largest[0] == 0
+        assert largest[1] == pytest.approx(0.5, abs=1e-3)
+        assert largest[2] == 1
+
+    def test_mask_decides_where_it_follows_the_edge(self):
+        _, disparity, alpha = edge_scene(0.3)
+        grey = 0.5 + 0.02 * rand(1, 3, 24, 32)  # the picture says nothing about the edge
+        alone, told = (separate(grey, disparity, STRENGTH, mask) for mask in (None, alpha))
+        mixed = (alpha > 0) & (alpha < 1)
+        assert (told.coverage - alpha)[mixed].abs().max() < 1e-6
+        assert (alone.coverage - alpha)[mixed].abs().max() > 0.3
+
+    def test_mask_of_the_far_side_says_the_rest(self):
+        image, disparity, alpha = edge_scene(0.3)
+        edges = separate(image, disparity, STRENGTH, 1 - alpha)
+        assert (edges.coverage - alpha)[edges.edge == 1].abs().max() < 1e-6
+
+    def test_mask_that_ends_elsewhere_is_not_asked(self):
+        image, disparity, _ = edge_scene(0.3)
+        alone = separate(image, disparity, STRENGTH)
+        for mask in (torch.ones_like(disparity), half_plane(0.3, at=24.6)):
+            told = separate(image, disparity, STRENGTH, mask)
+            assert torch.allclose(told.coverage, alone.coverage, atol=1e-6)
+
+    def test_nothing_changes_where_there_is_no_edge(self):
+        image, disparity = rand(2, 3, 12, 16), torch.full((2, 1, 12, 16), 0.4)
+        edges = separate(image, disparity, STRENGTH, rand(2, 1, 12, 16, seed=1))
+        assert torch.equal(edges.near, image)
+        assert torch.equal(edges.far, image)
+        assert torch.equal(edges.near_disparity, disparity)
+        assert torch.equal(edges.far_disparity, disparity)
+        assert (edges.coverage == 1).all()
+        assert (edges.edge == 0).all()
+
+    def test_strength_is_that_of_each_picture(self):
+        image, disparity, _ = edge_scene(0.3)
+        pair = separate(
+            image.expand(2, -1, -1, -1), disparity.expand(2, -1, -1, -1), torch.tensor([0.0, 10.0]).view(2, 1, 1, 1)
+        )
+        assert pair.edge[0].max() == 0
+        assert torch.equal(pair.coverage[1:], separate(image, disparity, STRENGTH).coverage)
+        assert pair.edge[1].max() == 1
+
+    @pytest.mark.parametrize("with_mask", [False, True])
+    def test_gradcheck(self, with_mask):
+        # A step, uneven on both sides so that the largest and the smallest neighbour are never two, of a size at
+        # which the edge itself counts by half: then its weight has a gradient too.
+        step = (half_plane(0.4, (6, 7), 3.1) > 0.5).double()
+        disparity = 0.3 + 0.3 * step + 0.02 * rand(1, 1, 6, 7, seed=3, dtype=torch.float64)
+        image = 0.3 + 0.4 * smooth_field(6, 7, 3, seed=1).clamp(0, 1) + 0.2 * step
+        strength = torch.tensor([[[[2.5]]]], dtype=torch.float64)
+        mask = 0.1 + 0.6 * step + 0.2 * rand(1, 1, 6, 7, seed=4, dtype=torch.float64)
+        assert ((e := separate(image, disparity, strength, mask).edge) > 0.01).any()
+        assert (e < 0.99).any()
+        leaves = [image, disparity, strength, mask] if with_mask else [image, disparity, strength]
+        assert torch.autograd.gradcheck(
+            lambda *given: tuple(separate(*given)), [leaf.requires_grad_() for leaf in leaves], atol=1e-5
+        )
+
+
+class TestPushPull:
+    def test_known_values_are_kept(self):
+        values, weight = rand(2, 3, 13, 18), (rand(2, 1, 13, 18, seed=1) > 0.7).float()
+        filled = push_pull(values, weight)
+        known = weight.expand_as(values) == 1
+        assert torch.equal(filled[known], values[known])
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 9), (16, 23)])
+    def test_one_pixel_fills_everything(self, size):
+        values, weight = rand(1, 2, *size), torch.zeros(1, 1, *size)
+        weight[..., size[0] // 2, size[1] // 3] = 1
+        filled = push_pull(values, weight)
+        assert torch.allclose(filled, values[..., size[0] // 2, size[1] // 3, None, None].expand_as(filled), atol=1e-5)
+
+    def test_filling_stays_between_the_known_values(self):
+        values, weight = rand(1, 1, 21, 34), (rand(1, 1, 21, 34, seed=1) > 0.9).float()
+        known = values[weight == 1]
+        filled = push_pull(values, weight)
+        assert known.min() - 1e-6 <= filled.min()
+        assert filled.max() <= known.max() + 1e-6
+
+    def test_unknown_values_say_nothing(self):
+        values, weight = rand(1, 1, 16, 16), (rand(1, 1, 16, 16, seed=1) > 0.8).float()
+        other = torch.where(weight > 0, values, 1e3)
+        assert torch.allclose(push_pull(values, weight), push_pull(other, weight), atol=1e-5)
+
+    def test_nearer_values_count_more(self):
+        values, weight = torch.zeros(1, 1, 1, 32), torch.zeros(1, 1, 1, 32)
+        values[..., 24:], weight[..., :8], weight[..., 24:] = 1, 1, 1
+        filled = push_pull(values, weight).flatten()
+        assert (filled.diff() >= -1e-6).all()
+        assert filled[9] < 0.4
+        assert filled[22] > 0.6
+
+    def test_nothing_known_gives_zeros(self):
+        assert (push_pull(rand(1, 1, 5, 6), torch.zeros(1, 1, 5, 6)) == 0).all()
+
+    def test_gradcheck(self):
+        # Small weights: four of them stay below one, where the mean of what is known begins to be cut.
+        values, weight = rand(1, 2, 5, 6, dtype=torch.float64), 0.02 + 0.1 * rand(1, 1, 5, 6, dtype=torch.float64)
+        weight[..., 2, 3] = 0.8
+        assert torch.autograd.gradcheck(push_pull, (values.requires_grad_(), weight.requires_grad_()))
+
+
+class TestFillBehind:
+    @pytest.mark.parametrize("reach", [4, 9, 16])
+    def test_nothing_near_is_left_in_the_far_filling(self, reach):
+        near = torch.zeros(1, 1, 40, 48)
+        near[..., :20] = 1
+        filled = fill_behind(near, 12 * near - 6, reach)
+        # White in front of black: as far as the far surface has to go on, all is black and lies behind.
+        assert filled[:, 0, :, 20 - reach // 2 :].max() < 0.01
+        assert filled[:, 1, :, 20 - reach // 2 :].max() < -5.8
+
+    def test_far_surfaces_stay_as_they_are(self):
+        near = torch.zeros(1, 1, 32, 32)
+        near[..., :16] = 1
+        picture = rand(1, 3, 32, 32)
+        filled = fill_behind(picture, 12 * near - 6, 8)
+        assert torch.allclose(filled[:, :3, :, 16:], picture[..., 16:], atol=1e-5)
+
+    def test_what_lies_deep_within_the_near_surface_is_kept(self):
+        near = torch.zeros(1, 1, 32, 64)
+        near[..., :48] = 1
+        filled = fill_behind(near, 12 * near - 6, 4)
+        assert torch.allclose(filled[:, :1, :, :36], near[..., :36], atol=1e-3)
+
+    def test_slopes_are_one_surface(self):
+        picture, slope = rand(1, 3, 32, 96), (0.06 * torch.arange(96.0)).expand(1, 1, 32, 96)
+        filled = fill_behind(picture, slope - 3, 8)
+        assert torch.allclose(filled[:, 3:], slope - 3, atol=1e-5)
+        assert torch.allclose(filled[:, :3], picture, atol=1e-5)
+
+    def test_steep_slopes_are_filled_from_what_is_around(self):
+        values = (0.4 * torch.arange(40.0) - 8).expand(1, 1, 32, 40)
+        filled = fill_behind(values, values, 8)
+        # Value and defocus go together; nothing is farther than the farthest, nothing nearer than it was.
+        assert torch.allclose(filled[:, :1], filled[:, 1:], atol=1e-5)
+        assert filled.min() >= -8 - 1e-5
+        assert (filled[:, :1] <= values + 1e-5).all()
+
+    def test_large_defocus_does_not_overflow(self):
+        near = torch.zeros(1, 1, 24, 24)
+        near[..., :12] = 1
+        filled = fill_behind(near, 400 * near - 200, 32)
+        assert filled.isfinite().all()
+        assert filled[:, 0].max() < 0.01
+
+    def test_gradcheck(self):
+        near = torch.zeros(1, 1, 6, 7, dtype=torch.float64)
+        near[..., :3] = 1
+        defocus = 2.2 * near + 0.6 * rand(1, 1, 6, 7, seed=2, dtype=torch.float64)
+        # The least defocus is the origin of the weights, which cancels; held still, differences see it as it is.
+        assert torch.autograd.gradcheck(
+            lambda values, defocus: fill_behind(values, defocus, 4),
+            (rand(1, 2, 6, 7, dtype=torch.float64).requires_grad_(), defocus.requires_grad_()),
+        )
+
+
+class TestWindows:
+    @pytest.mark.parametrize("reach", [0, 1, 2, 3, 5, 8])
+    @pytest.mark.parametrize("size", [(17, 23), (1, 9), (4, 4)])
+    def test_largest_is_that_of_the_window(self, reach, size):
+        values = rand(2, 3, *size) - 0.5
+        # Pooling allows at most half a window of padding, which it takes for minus infinity.
+        expected = F.max_pool2d(values, 2 * reach + 1, stride=1, padding=reach)
+        assert torch.equal(local_max(values, reach), expected)
+        assert torch.equal(local_min(values, reach), -F.max_pool2d(-values, 2 * reach + 1, stride=1, padding=reach))
+
+    def test_gradient_goes_to_the_largest(self):
+        values = rand(1, 1, 6, 6, dtype=torch.float64).requires_grad_()
+        assert torch.autograd.gradcheck(lambda x: local_max(x, 2), values)
