@@ -225,7 +225,8 @@ def _scale(settings: Settings, scale: float) -> Settings:
 
 
 def _render(image: Tensor, disparity: Tensor | None, mask: Tensor | None, settings: Settings, exif: Lens) -> Rendering:
-    pipeline = BokehPipeline(BokehRenderer(settings.aperture, highlights=settings.highlights, quality=settings.quality))
+    renderer = BokehRenderer(settings.aperture, highlights=settings.highlights, quality=settings.quality)
+    pipeline = BokehPipeline(renderer, reduce_large=True)
     if disparity is None and mask is None:
         mask = pipeline.mask_model(image, settings.subject)
         disparity = pipeline.depth_model(image, mask)

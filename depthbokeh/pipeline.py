@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from .large import render_large
 from .layers import Focus, find_focus, fuse_defocus
 from .models import create_depth_model, create_mask_model
 from .render import BokehRenderer
@@ -27,6 +29,8 @@ class BokehPipeline(nn.Module):
         renderer: The renderer, by default ``BokehRenderer()``.
         mask_model: Name for :func:`depthbokeh.models.create_mask_model`, or a module photo → mask.
         depth_model: Name for :func:`depthbokeh.models.create_depth_model`, or a module photo, mask → disparity.
+        reduce_large: Whether photos of over four megapixels are rendered reduced, without gradients: see
+            :func:`depthbokeh.large.render_large`.
 
     Example:
         >>> import torch
@@ -41,11 +45,14 @@ class BokehPipeline(nn.Module):
         renderer: BokehRenderer | None = None,
         mask_model: str | nn.Module = "grabcut",
         depth_model: str | nn.Module = "ground_plane",
+        *,
+        reduce_large: bool = False,
     ) -> None:
         super().__init__()
         self.renderer = renderer if renderer is not None else BokehRenderer()
         self.mask_model = create_mask_model(mask_model) if isinstance(mask_model, str) else mask_model
         self.depth_model = create_depth_model(depth_model) if isinstance(depth_model, str) else depth_model
+        self.reduce_large = reduce_large
 
     def forward(
         self,
@@ -74,6 +81,7 @@ class BokehPipeline(nn.Module):
         # Found once: the map and the picture must be in focus at the same place.
         if disparity is not None:
             focus = find_focus(disparity, mask, photo, focus)
-        bokeh = self.renderer(photo, disparity, mask, focus=focus, strength=strength)
+        render = partial(render_large, self.renderer) if self.reduce_large else self.renderer
+        bokeh = render(photo, disparity, mask, focus=focus, strength=strength)
         defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, slab=self.renderer.slab)
         return Rendering(bokeh, defocus, disparity, mask)
