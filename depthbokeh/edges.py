@@ -16,6 +16,8 @@ from .windows import local_max, local_min
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
 _JUMP = 1.0
+# An edge of estimated disparity is at most this part of the longer side wide, to either side.
+_SOFT = 250
 # Colours of the two surfaces are taken from pixels within two steps, nearer ones counting more.
 _SQUARE = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)]
 _CORE = [i for i, (dy, dx) in enumerate(_SQUARE) if max(abs(dy), abs(dx)) <= 1]
@@ -107,6 +109,28 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
         _put(disparity, at, own_disparity.lerp(near_mean[:, channels, None], weight)),
         _put(disparity, at, own_disparity.lerp(far_mean[:, channels, None], weight)),
     )
+
+
+def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
+    """Moves what lies between two surfaces at a depth edge to the nearer one of both: nothing is there.
+
+    Estimated disparity passes over from one surface to the next within some pixels. Blurred in proportion, these
+    would be a seam that is half in focus. Slopes and sharp edges stay as they are.
+
+    Args:
+        disparity: ``(B, 1, H, W)``.
+        strength: Pixels of blur radius for every unit of disparity, ``(B, 1, 1, 1)``.
+
+    Returns:
+        ``(B, 1, H, W)``, differentiable in both.
+    """
+    reach = max(1, max(disparity.shape[2:]) // _SOFT)
+    highest, lowest = local_max(disparity, reach), local_min(disparity, reach)
+    beyond = local_max(highest, reach) - local_min(lowest, reach)
+    span = highest - lowest
+    share = (disparity - lowest) / span.clamp(min=torch.finfo(disparity.dtype).tiny)
+    between = smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5) * _weigh_jump(2 * span - beyond, strength)
+    return disparity + between * (torch.where(share > 0.5, highest, lowest) - disparity)
 
 
 def smoothstep(x: Tensor) -> Tensor:

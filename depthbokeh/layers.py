@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .color import Gamma, decode
-from .edges import separate, smoothstep
+from .edges import separate, sharpen, smoothstep
 from .fill import push_pull
 from .optics import signed_defocus
 from .windows import local_min
@@ -289,14 +289,15 @@ def fuse_layers(
     _check_maps(disparity, mask, image)
     reference = disparity if disparity is not None else mask
     assert reference is not None
+    scale = torch.as_tensor(strength, dtype=reference.dtype, device=reference.device).reshape(-1, 1, 1, 1)
     if disparity is None:
         subject, rest = torch.ones_like(reference), torch.zeros_like(reference)
         plane = find_focus(reference, focus=1.0 if focus is None else focus)
     else:
         plane = find_focus(disparity, mask, image, focus)
+        disparity = sharpen(disparity, scale)
         subject, rest = (disparity, disparity) if mask is None else part_subject(disparity, mask)
     seen = rest if mask is None else torch.where(mask > 0.5, subject, rest)
-    scale = torch.as_tensor(strength, dtype=seen.dtype, device=seen.device).reshape(-1, 1, 1, 1)
 
     front = torch.ones_like(seen) if mask is None else torch.where(subject >= rest, mask, 1 - mask)
     near, far = torch.maximum(subject, rest), torch.minimum(subject, rest)

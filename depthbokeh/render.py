@@ -151,7 +151,7 @@ class BokehRenderer(nn.Module):
         self,
         aperture: str | Aperture = "disk",
         *,
-        layers: int = 8,
+        layers: int = 12,
         gamma: Gamma = "srgb",
         highlights: float | None = None,
         quality: Quality = "default",
