@@ -72,9 +72,9 @@ def composite(
         )
     with torch.autocast(image.device.type, enabled=False):
         light = decode(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image, gamma)
-        layers = _with_color(layers, light)
+        layers = with_color(layers, light)
         if highlights is not None:
-            layers = _recover(layers, highlights)
+            layers = recover_layers(layers, highlights)
         if torch.is_grad_enabled() or layers.alpha[:, 0].numel() <= _BAND_PIXELS:
             picture = _render(layers, shape, slices, find_span(layers.defocus), backend)
         else:
@@ -110,7 +110,7 @@ def _render(
     height, width = layers.alpha.shape[3:]
     reach = _find_reach(layers, shape)
     margin = min(reach, max(height, width))
-    layers = _extend(layers, margin)
+    layers = extend_layers(layers, margin)
     light, total = None, None
     for color, alpha, defocus in _nearest_first(layers, slices, span):
         # Pixels without coverage have nothing to spread: as sharp ones they cost nothing.
@@ -125,7 +125,7 @@ def _render(
     assert light is not None
     assert total is not None
     missing = 1 - total.clamp(max=1)
-    picture = light + missing * _hidden(layers, shape, reach, backend)
+    picture = light + missing * render_hidden(layers, shape, reach, backend)
     return picture[..., margin : margin + height, margin : margin + width]
 
 
@@ -143,12 +143,13 @@ def _nearest_first(
         yield layers.color[:, layer] * alpha, alpha, layers.defocus[:, layer]
 
 
-def _with_color(layers: DefocusLayers, light: Tensor) -> DefocusLayers:
+def with_color(layers: DefocusLayers, light: Tensor) -> DefocusLayers:
+    """Layers that have no colour get the picture's, in its dtype."""
     color = layers.color if layers.color is not None else light[:, None].expand(-1, len(layers), -1, -1, -1)
     return DefocusLayers(layers.alpha.to(light.dtype), layers.defocus.to(light.dtype), color.to(light.dtype))
 
 
-def _recover(layers: DefocusLayers, gain: float) -> DefocusLayers:
+def recover_layers(layers: DefocusLayers, gain: float) -> DefocusLayers:
     """Brightens clipped lights where they are out of focus; what is in focus keeps them as they are."""
     assert layers.color is not None
     blurred = smoothstep(layers.defocus.abs() - 0.5).flatten(0, 1)  # (B K, 1, H, W)
@@ -158,7 +159,7 @@ def _recover(layers: DefocusLayers, gain: float) -> DefocusLayers:
     return DefocusLayers(layers.alpha, layers.defocus, color.view_as(layers.color))
 
 
-def _extend(layers: DefocusLayers, margin: int) -> DefocusLayers:
+def extend_layers(layers: DefocusLayers, margin: int) -> DefocusLayers:
     """Goes on beyond the frame with what is at its border, its lights dimmed to what is common in the picture."""
     if margin == 0:
         return layers
@@ -182,7 +183,7 @@ def _dim(color: Tensor) -> Tensor:
     return color * (limit / bright.clamp(min=_LEAST)).clamp(max=1)
 
 
-def _hidden(layers: DefocusLayers, shape: Aperture, reach: int, backend: Backend) -> Tensor:
+def render_hidden(layers: DefocusLayers, shape: Aperture, reach: int, backend: Backend) -> Tensor:
     """The picture of the far surfaces alone, gone on smoothly beneath all that is nearer: (B, 3, H, W)."""
     assert layers.color is not None
     free = torch.ones_like(layers.alpha[:, 0])

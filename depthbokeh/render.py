@@ -12,9 +12,10 @@ from .aperture import Aperture
 from .blur import Backend, gather_blur, scatter_blur
 from .color import Gamma, decode, encode, recover_highlights
 from .compositing import composite
+from .exact import render_views
 from .layers import Focus, fuse_defocus, fuse_layers
 
-Quality = Literal["fast", "default"]
+Quality = Literal["fast", "default", "exact"]
 
 # Up to this radius a pixel counts as in focus; it passes over into the blurred ones within one pixel more.
 _SHARP_RADIUS = 0.5
@@ -138,7 +139,8 @@ class BokehRenderer(nn.Module):
         gamma: ``"srgb"``, ``"linear"`` or an exponent: how image and result are encoded.
         highlights: How many times brighter clipped pixels are made before the blur, or ``None``.
         quality: ``"default"`` renders layers (:func:`depthbokeh.composite`), ``"fast"`` blurs once behind and once in
-            front of the focus (:func:`depthbokeh.render_defocus`).
+            front of the focus (:func:`depthbokeh.render_defocus`), ``"exact"`` takes the mean of hundreds of views
+            through the lens (:func:`depthbokeh.exact.render_views`): for final pictures, without gradients.
         slab: Disparities this far from the focus are still in focus.
 
     Example:
@@ -189,7 +191,7 @@ class BokehRenderer(nn.Module):
             strength: Blur radius in pixels for every unit of disparity away from the focus.
 
         Returns:
-            ``(B, 3, H, W)``, differentiable in every argument.
+            ``(B, 3, H, W)``, differentiable in every argument unless the quality is ``"exact"``.
         """
         if self.quality == "fast":
             defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, image=image, slab=self.slab)
@@ -204,6 +206,8 @@ class BokehRenderer(nn.Module):
             layers=None,
             slab=self.slab,
         )
+        if self.quality == "exact":
+            return render_views(image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights)
         return composite(
             image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights, slices=self.layers
         )
