@@ -18,14 +18,14 @@ from .layers import DefocusLayers
 Progress = Callable[[int, int], None]
 
 # Views for every square pixel of the largest radius, the fewest and the most.
-_DENSITY = 2.0
-_FEWEST, _MOST = 64, 640
+_DENSITY = 4.0
+_FEWEST, _MOST = 320, 640
 # A band of rows holds about this many pixels, with what moves into it from above and below.
 _BAND_PIXELS = 1 << 21
 # A surface that covers less or more than this of a pixel covers none or all of it.
 _NEARLY = 1e-3
 # Width of the smoothing that joins neighbouring views, in distances of their points: radius of a disk.
-_JOINED = 0.9
+_JOINED = 1.5
 # Pixels, for neighbouring points that see a surface up to about two pixels apart.
 _JOINED_REACH = 2
 # The number of a surface is in the lower half of its key, its nearness in the upper.
@@ -60,7 +60,7 @@ def render_views(
         aperture: Shape of the blur, see :class:`depthbokeh.Aperture`.
         gamma: ``"srgb"``, ``"linear"`` or an exponent: how image and result are encoded.
         highlights: How many times brighter clipped pixels are made before the blur (1 or more), or ``None``.
-        views: How many points of the lens; ``None`` takes two for every square pixel of the largest radius, from 64
+        views: How many points of the lens; ``None`` takes four for every square pixel of the largest radius, from 320
             to 640.
         progress: Called with the number of steps done and of all steps after each of them.
 
@@ -252,26 +252,23 @@ def _moved(
 def _mend(seen: Tensor, right: Tensor, down: Tensor) -> Tensor:
     """Closes the cracks in surfaces that a view stretches, from keys with a border of one pixel to those without.
 
-    Where neighbours on one surface move one pixel apart, what is behind shows between them. Of the pixels on either
-    side of it one then has moved one pixel more than the other: they were neighbours.
+    Where neighbours on one surface move a pixel apart, what is behind shows between them. What is seen on either side
+    of such a crack then has moved by different whole pixels, and was next to each other before.
     """
     middle = seen[1:-1, 1:-1]
     mended = middle
-    for axis, along, across in ((1, right, down), (0, down, right)):
-        first, second = _either_side(seen, axis)
-        apart = _difference(along, axis) == 1
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        (first, second), moved_right, moved_down = (_either_side(values, dy, dx) for values in (seen, right, down))
+        columns = 2 * dx - (moved_right[1] - moved_right[0])
+        rows = 2 * dy - (moved_down[1] - moved_down[0])
         farther = torch.minimum(first, second)
-        crack = apart & (_difference(across, axis).abs() <= 1) & (farther > middle)
+        crack = (columns.abs() <= 1) & (rows.abs() <= 1) & (farther > middle)
         mended = torch.where(crack, torch.maximum(mended, farther), mended)
     return mended
 
 
-def _difference(values: Tensor, axis: int) -> Tensor:
-    first, second = _either_side(values, axis)
-    return second - first
-
-
-def _either_side(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    within = values.narrow(1 - axis, 1, values.shape[1 - axis] - 2)
-    length = values.shape[axis] - 2
-    return within.narrow(axis, 0, length), within.narrow(axis, 2, length)
+def _either_side(values: Tensor, dy: int, dx: int) -> tuple[Tensor, Tensor]:
+    """The neighbours at (-dy, -dx) and at (dy, dx) of all pixels but those at the border."""
+    height, width = values.shape
+    before, after = (values[1 + s * dy : height - 1 + s * dy, 1 + s * dx : width - 1 + s * dx] for s in (-1, 1))
+    return before, after

@@ -35,7 +35,7 @@ def psnr(result, expected):
 @pytest.mark.parametrize("defocus", [6.0, -6.0])
 def test_one_plane_is_the_blur_operator(aperture, defocus):
     image = smooth(64, 72)
-    rendered = render_views(image, plane(image, defocus), aperture, gamma="linear", views=300)
+    rendered = render_views(image, plane(image, defocus), aperture, gamma="linear", views=200)
     expected = scatter_blur(image, torch.full((1, 1, 64, 72), 6.0), aperture)
     assert psnr(rendered[..., 12:-12, 12:-12], expected[..., 12:-12, 12:-12]) > 48
     # Beyond the frame the picture goes on.
@@ -49,7 +49,7 @@ def test_a_light_shows_the_aperture_upright_and_evenly(defocus):
     rendered = render_views(image, plane(image, defocus), "polygon:3", gamma="linear")
     upright, turned = (scatter_blur(image, torch.full((1, 1, 49, 49), 9.0), f"polygon:3:{turn}") for turn in (0, 180))
     assert float(rendered[0, 0].sum()) == pytest.approx(1, abs=1e-4)
-    assert float((rendered - upright)[0, 0].abs().sum()) / 2 < 0.25
+    assert float((rendered - upright)[0, 0].abs().sum()) / 2 < 0.15
     assert float((rendered - turned)[0, 0].abs().sum()) / 2 > 0.3
     inside = torch.nn.functional.avg_pool2d(upright, 5, 1, 2) > 0.999 * upright.max()
     assert int(inside[0, 0].sum()) > 80
@@ -62,10 +62,10 @@ def test_edge_in_front_of_the_focus_is_seen_through():
     image, disparity = torch.ones(1, 3, 40, width), torch.zeros(1, 1, 40, width)
     image[..., edge:], disparity[..., edge:] = 0, 1
     layers = fuse_layers(disparity, focus=0.0, strength=radius, image=image, gamma="linear", layers=None)
-    seen = render_views(image, layers, gamma="linear", views=500)[0, 0, 20]
+    seen = render_views(image, layers, gamma="linear", views=300)[0, 0, 20]
     t = ((edge - 0.5 - torch.arange(width)) / radius).clamp(-1, 1)
     expected = 1 - (torch.acos(t) - t * (1 - t**2).sqrt()) / math.pi
-    torch.testing.assert_close(seen, expected, atol=0.03, rtol=0)
+    torch.testing.assert_close(seen, expected, atol=0.04, rtol=0)
 
 
 def test_sharp_thing_hides_what_is_behind_it_only():
@@ -76,8 +76,8 @@ def test_sharp_thing_hides_what_is_behind_it_only():
     torch.testing.assert_close(render_views(image, layers, gamma="linear", views=100), image, atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("focus", [0.0, 0.5, 1.0])
-def test_scene_of_two_planes_follows_the_rays(focus):
+@pytest.mark.parametrize(("focus", "gain"), [(0.0, -0.2), (0.5, 1.0), (1.0, 2.0)])
+def test_scene_of_two_planes_follows_the_rays(focus, gain):
     wall = Layer(smooth(96, 112)[0], torch.ones(1, 96, 112), 0.0, origin=(-16, -16))
     alpha = torch.zeros(1, 64, 80)
     alpha[:, 20:44, 12:36], alpha[:, 10:60, 50:56] = 1, 1
@@ -87,7 +87,9 @@ def test_scene_of_two_planes_follows_the_rays(focus):
     layers = fuse_layers(
         pair.disparity, focus=focus, strength=8.0, image=pair.all_in_focus, gamma="linear", layers=None
     )
-    assert psnr(render_views(pair.all_in_focus, layers, gamma="linear", views=200), pair.bokeh) > 33
+    exact = psnr(render_views(pair.all_in_focus, layers, gamma="linear", views=150), pair.bokeh)
+    # With the focus on what is behind, both depend alike on how well the hidden wall is guessed.
+    assert exact > psnr(composite(pair.all_in_focus, layers, gamma="linear"), pair.bokeh) + gain
 
 
 @pytest.mark.parametrize("focus", [0.0, 0.5, 1.0])
@@ -103,7 +105,7 @@ def test_slanted_surface_has_no_cracks(focus):
         torch.stack([0 * image, image], 1),
     )
     rendered = render_views(image, both, gamma="linear", views=64)[..., 24:40, 24:40]
-    assert float(rendered.min()) > 0.97
+    assert float(rendered.min()) > 1 - 1e-5
     assert float(rendered.max()) < 1 + 1e-5
 
 
@@ -113,7 +115,7 @@ def test_share_of_a_pixel_in_focus_is_kept():
     color = torch.stack([image, 1 - image], 1)
     rendered = render_views(image, DefocusLayers(alpha, torch.zeros_like(alpha), color), gamma="linear")
     expected = color[:, 1] * alpha[:, 1] + color[:, 0] * (1 - alpha[:, 1])
-    torch.testing.assert_close(rendered, expected, atol=0.01, rtol=0)
+    torch.testing.assert_close(rendered, expected, atol=1.5 / 320, rtol=0)  # in whole views of 320
 
 
 def test_bands_do_not_show(monkeypatch):
@@ -136,7 +138,8 @@ def test_same_result_every_time_and_for_every_picture_of_a_batch():
 
 
 def test_renderer_calls_it():
-    image, disparity, mask = smooth(32, 40), rand(1, 1, 32, 40, seed=1), torch.zeros(1, 1, 32, 40)
+    image, disparity, mask = smooth(32, 40), torch.zeros(1, 1, 32, 40), torch.zeros(1, 1, 32, 40)
+    disparity[..., 8:24, 10:30] = 1
     mask[..., 8:24, 10:30] = 1
     rendered = BokehRenderer("polygon:5", quality="exact", highlights=2.0)(image, disparity, mask, strength=4.0)
     layers = fuse_layers(disparity, mask, strength=4.0, image=image, layers=None)
