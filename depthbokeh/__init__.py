@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .blend import BlendRenderer
     from .blur import gather_blur, scatter_blur
     from .compositing import composite
+    from .fitting import LensFit, fit_lens
     from .layers import DefocusLayers, find_focus, fuse_defocus, fuse_layers
     from .render import BokehRenderer, render_defocus
 
@@ -23,9 +24,11 @@ __all__ = [
     "BlendRenderer",
     "BokehRenderer",
     "DefocusLayers",
+    "LensFit",
     "__version__",
     "composite",
     "find_focus",
+    "fit_lens",
     "fuse_defocus",
     "fuse_layers",
     "gather_blur",
@@ -38,8 +41,10 @@ _HOMES = {
     "BlendRenderer": "blend",
     "BokehRenderer": "render",
     "DefocusLayers": "layers",
+    "LensFit": "fitting",
     "composite": "compositing",
     "find_focus": "layers",
+    "fit_lens": "fitting",
     "fuse_defocus": "layers",
     "fuse_layers": "layers",
     "gather_blur": "blur",
