@@ -47,7 +47,7 @@ def find_shift(first: Tensor, second: Tensor, weight: Tensor) -> tuple[tuple[flo
     def correlate(sought: Tensor, there: Tensor) -> Tensor:
         """Sum over p of sought(p) there(p + d) for every shift d, that of (-reach, -reach) first."""
         spectrum = torch.fft.rfft2(sought, size).conj() * torch.fft.rfft2(there, size)
-        rolled = torch.fft.irfft2(spectrum, size).roll((reach, reach), (2, 3))
+        rolled: Tensor = torch.fft.irfft2(spectrum, size).roll((reach, reach), (2, 3))
         return rolled[0, 0, : 2 * reach + 1, : 2 * reach + 1]
 
     common = correlate(weight * detail[0], detail[1])

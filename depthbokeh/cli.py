@@ -1,4 +1,4 @@
-"""The command ``depthbokeh``: render, demo, synthesize, info."""
+"""The command ``depthbokeh``: render, fit, demo, synthesize, info."""
 
 from __future__ import annotations
 
@@ -146,6 +146,41 @@ def render(
         failed = jobs.render_folder(photo, output, disparity, mask, settings)
         raise typer.Exit(1 if failed else 0)
     jobs.render_file(photo, output, disparity, mask, settings)
+
+
+@app.command()
+def fit(
+    photo: Annotated[Path, typer.Argument(help="The picture all in focus.")],
+    bokeh: Annotated[Path, typer.Argument(help="The same through an open lens.")],
+    disparity: Annotated[Path | None, typer.Option(help="Disparity map of the photo, bright is near.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask of the subject, white is the subject.")] = None,
+    aperture: Annotated[str, typer.Option(help="Shape of the blur, as for render.")] = "disk",
+    focus: Annotated[
+        str, typer.Option(metavar="X,Y|auto|VALUE", help="What is in focus, if it is known; auto finds it.")
+    ] = "auto",
+    max_size: Annotated[
+        int | None, typer.Option(min=16, help="Reduce both to this many pixels on the longer side first.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--json", help="Also write the fit to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Finds the blur strength, focus and exposure with which the photo becomes the bokeh picture."""
+    with _importing():
+        from . import fit_job, jobs
+
+    typer.echo(
+        fit_job.fit_files(
+            photo,
+            bokeh,
+            disparity,
+            mask,
+            aperture=aperture,
+            focus=jobs.parse_focus(focus),
+            max_size=max_size,
+            output=output,
+            overwrite=overwrite,
+        )
+    )
 
 
 @app.command()

@@ -24,13 +24,16 @@ _PLANES = 4
 _STEPS = (8, 3)
 # Lengths of the first step and of one that is not worth taking, in log strength and in shares of the disparity's range.
 _FIRST_STEP, _LAST_STEP = 0.2, 0.002
-# A blur below half a pixel is none, so the photos cannot tell the focus to better than that: within such limits it
-# is drawn to the subject. Loss for a pixel of the subject's defocus.
-_PRIOR = 1e-6
+# A blur below half a pixel is none, so the photos cannot tell the focus to better than that, and a disparity that is
+# bent can pretend to do better out of focus: the focus is drawn to the subject. Share of the loss that a pixel of the
+# subject's defocus adds, squared.
+_PRIOR = 0.02
 # Errors of display values up to which they count by their square, from there on by their amount: what moved between
 # the two photos must not decide.
 _ROBUST = 0.1
 _GAIN_ITERATIONS = 4
+# As much as this share of the shorter side is left out along the frame, less if the blur is smaller.
+_WIDEST_RIM = 1 / 8
 # Where blur explains less than this, in dB, something else is the difference between the two photos.
 _LEAST_IMPROVEMENT_DB = 0.3
 # Photos that differ by less are the same: half a step of 8 bits.
@@ -123,9 +126,12 @@ def fit_lens(
     renderer = BokehRenderer(aperture, gamma="linear") if renderer is None else renderer
     with torch.no_grad():
         light, target = (decode(picture.detach().float(), gamma) for picture in (image, bokeh))
-    maps = [None if values is None else values.detach().float() for values in (disparity, mask)]
-    full = _Level(renderer, light, target, *maps)
+    depth, subject = (None if values is None else values.detach().float() for values in (disparity, mask))
+    full = _Level(renderer, light, target, depth, subject)
     start = _search_grid(full, focus)
+    # Light from beyond the frame is made up by the renderer; where it arrives, the photos say nothing about the lens.
+    reach = start.strength * max(abs(full.low - start.focus), abs(full.high - start.focus))
+    full.rim = min(reach, _WIDEST_RIM * min(image.shape[2:]))
     return _judge(full, _descend(full, start, fixed=focus is not None))
 
 
@@ -154,6 +160,7 @@ class _Level:
         self.light, self.target = light, target
         self.disparity, self.mask = disparity, mask
         self.scale = scale
+        self.rim = 0.0
         self.display = linear_to_srgb(target).clamp(0, 1)
         depth = disparity if disparity is not None else mask
         assert depth is not None
@@ -173,7 +180,9 @@ class _Level:
         light, target, disparity, mask = map(shrink, (self.light, self.target, self.disparity, self.mask))
         assert light is not None
         assert target is not None
-        return _Level(self.renderer, light, target, disparity, mask, scale)
+        level = _Level(self.renderer, light, target, disparity, mask, scale)
+        level.rim = self.rim
+        return level
 
     def render(self, strength: float | Tensor, focus: float | Tensor) -> Tensor:
         """Linear light, (1, 3, H, W); the strength is that of full size."""
@@ -185,14 +194,16 @@ class _Level:
 
     def loss(self, strength: float | Tensor, focus: float | Tensor) -> Tensor:
         """With the best gain, which is a function of the others: at its optimum it has no part in the gradient."""
-        picture = self.render(strength, focus)
-        gain = fit_gain(picture.detach(), self.target)
-        error = linear_to_srgb(picture * gain).clamp(0, 1) - self.display
+        height, width = self.light.shape[2:]
+        rim = round(self.rim * self.scale)
+        inner = (..., slice(rim, height - rim), slice(rim, width - rim))
+        picture = self.render(strength, focus)[inner]
+        gain = fit_gain(picture.detach(), self.target[inner])
+        error = linear_to_srgb(picture * gain).clamp(0, 1) - self.display[inner]
         misfit = _ROBUST**2 * ((1 + (error / _ROBUST).square()).sqrt() - 1).mean()
         if self.subject is None:
             return misfit
-        off = (focus - self.subject) * strength * self.scale
-        return misfit + _PRIOR * torch.as_tensor(off, dtype=misfit.dtype).square()
+        return misfit * (1 + _PRIOR * ((focus - self.subject) * strength) ** 2)
 
     def differentiate(self, place: Tensor, *, fixed: bool) -> tuple[float, Tensor]:
         """The loss at (log strength, focus / span) and its gradient, (2,); with ``fixed`` the focus has none."""

@@ -110,14 +110,14 @@ def render_file(photo: Path, output: Path, disparity: Path | None, mask: Path | 
         raise PhotoError(f"{output}: exists already; --overwrite replaces it")
     source = read_photo(photo)
     height, width = source.image.shape[2:]
-    depth = _read_disparity(disparity, (height, width)) if disparity else None
-    subject = _read_mask(mask, (height, width)) if mask else None
+    depth = read_disparity(disparity, (height, width)) if disparity else None
+    subject = read_mask(mask, (height, width)) if mask else None
     image, alpha, scale = source.image, source.alpha, 1.0
     if settings.max_size and max(height, width) > settings.max_size:
         scale = settings.max_size / max(height, width)
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        image = _resize(image, size)
-        depth, subject, alpha = (t if t is None else _resize(t, size) for t in (depth, subject, alpha))
+        image = resize(image, size)
+        depth, subject, alpha = (t if t is None else resize(t, size) for t in (depth, subject, alpha))
     settings = _scale(settings, scale)
     exif = Lens.from_exif(source.exif_ifd())
     with torch.inference_mode():
@@ -190,7 +190,12 @@ def _find_map(folder: Path | None, photo: Path) -> Path | None:
     raise PhotoError(f"{folder}: holds no map for {photo.name} ({photo.stem} with {', '.join(_MAP_SUFFIXES)})")
 
 
-def _read_disparity(path: Path, size: tuple[int, int]) -> Tensor:
+def read_disparity(path: Path, size: tuple[int, int]) -> Tensor:
+    """A disparity map, brought to 0..1 if it reaches beyond.
+
+    Raises:
+        PhotoError: If the file cannot be read, does not fit the size or tells nothing apart.
+    """
     disparity = read_map(path, size)
     low, high = disparity.aminmax()
     if disparity.numel() > 1 and low == high:
@@ -199,7 +204,12 @@ def _read_disparity(path: Path, size: tuple[int, int]) -> Tensor:
     return disparity if low >= 0 and high <= 1 else normalize_disparity(disparity)
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> Tensor:
+def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
+    """A mask of the subject, 0..1.
+
+    Raises:
+        PhotoError: If the file cannot be read, does not fit the size, is empty or full.
+    """
     mask = read_map(path, size)
     if mask.min() < 0 or mask.max() > 1:
         raise PhotoError(f"{path}: the mask reaches from {mask.min():g} to {mask.max():g}; expected 0 to 1")
@@ -210,7 +220,8 @@ def _read_mask(path: Path, size: tuple[int, int]) -> Tensor:
     return mask
 
 
-def _resize(map_or_image: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(map_or_image: Tensor, size: tuple[int, int]) -> Tensor:
+    """To (height, width), by averaging where it becomes smaller."""
     return torch.nn.functional.interpolate(map_or_image, size, mode="bilinear", antialias=True)
 
 
