@@ -109,7 +109,11 @@ def render(
         float, typer.Option(min=1.0, help="How many times brighter clipped lights are made before the blur.")
     ] = 4.0,
     quality: Annotated[
-        str, typer.Option(metavar="fast|default", help="fast: two passes; default: layers with true occlusion.")
+        str,
+        typer.Option(
+            metavar="fast|default|exact",
+            help="fast: two passes; default: layers that occlude each other; exact: the mean of views, minutes.",
+        ),
     ] = "default",
     max_size: Annotated[
         int | None, typer.Option(min=1, help="Reduce the photo to this many pixels on its longer side first.")

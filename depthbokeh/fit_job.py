@@ -25,7 +25,7 @@ def fit_files(
     mask: Path | None,
     *,
     aperture: str = "disk",
-    focus: float | tuple[float, float] | None = None,
+    focus: float | tuple[float, float] | tuple[float, float, float, float] | None = None,
     max_size: int | None = None,
     output: Path | None = None,
     overwrite: bool = False,

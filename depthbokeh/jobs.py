@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
@@ -257,7 +259,18 @@ def _render(image: Tensor, disparity: Tensor | None, mask: Tensor | None, settin
             pixels_per_metre=longer / sensor,
         )
         strength = float(computed)
-    return cast("Rendering", pipeline(image, disparity, mask, strength=strength, focus=focus))
+    call = partial(pipeline, image, disparity, mask, strength=strength, focus=focus)
+    return cast("Rendering", _show_progress(call) if settings.quality == "exact" else call())
+
+
+def _show_progress(call: Callable[..., Rendering]) -> Rendering:
+    """Calls with a bar on the terminal that the call moves on."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("views", total=None)
+        return call(progress=lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def _write_maps(folder: Path, stem: str, rendering: Rendering) -> None:

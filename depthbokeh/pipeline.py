@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from .exact import Progress
 from .large import render_large
 from .layers import Focus, find_focus, fuse_defocus
 from .models import create_depth_model, create_mask_model
@@ -29,8 +29,8 @@ class BokehPipeline(nn.Module):
         renderer: The renderer, by default ``BokehRenderer()``.
         mask_model: Name for :func:`depthbokeh.models.create_mask_model`, or a module photo → mask.
         depth_model: Name for :func:`depthbokeh.models.create_depth_model`, or a module photo, mask → disparity.
-        reduce_large: Whether photos of over four megapixels are rendered reduced, without gradients: see
-            :func:`depthbokeh.large.render_large`.
+        reduce_large: Whether photos of over four megapixels are rendered reduced, without gradients, unless the
+            renderer's quality is ``"exact"``: see :func:`depthbokeh.large.render_large`.
 
     Example:
         >>> import torch
@@ -63,6 +63,7 @@ class BokehPipeline(nn.Module):
         strength: float | Tensor,
         focus: Focus = None,
         box: Tensor | tuple[float, float, float, float] | None = None,
+        progress: Progress | None = None,
     ) -> Rendering:
         """Renders a photo.
 
@@ -74,6 +75,7 @@ class BokehPipeline(nn.Module):
             strength: Blur radius in pixels for every unit of disparity away from the focus.
             focus: See :func:`depthbokeh.find_focus`.
             box: The subject's ``(x, y, width, height)`` in pixels, for the mask model.
+            progress: See :meth:`depthbokeh.BokehRenderer.forward`.
         """
         if disparity is None and mask is None:
             mask = self.mask_model(photo, box) if box is not None else self.mask_model(photo)
@@ -81,7 +83,9 @@ class BokehPipeline(nn.Module):
         # Found once: the map and the picture must be in focus at the same place.
         if disparity is not None:
             focus = find_focus(disparity, mask, photo, focus)
-        render = partial(render_large, self.renderer) if self.reduce_large else self.renderer
-        bokeh = render(photo, disparity, mask, focus=focus, strength=strength)
+        if self.reduce_large and self.renderer.quality != "exact":
+            bokeh = render_large(self.renderer, photo, disparity, mask, focus=focus, strength=strength)
+        else:
+            bokeh = self.renderer(photo, disparity, mask, focus=focus, strength=strength, progress=progress)
         defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, slab=self.renderer.slab)
         return Rendering(bokeh, defocus, disparity, mask)

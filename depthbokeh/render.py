@@ -12,7 +12,7 @@ from .aperture import Aperture
 from .blur import Backend, gather_blur, scatter_blur
 from .color import Gamma, decode, encode, recover_highlights
 from .compositing import composite
-from .exact import render_views
+from .exact import Progress, render_views
 from .layers import Focus, fuse_defocus, fuse_layers
 
 Quality = Literal["fast", "default", "exact"]
@@ -179,6 +179,7 @@ class BokehRenderer(nn.Module):
         *,
         focus: Focus = None,
         strength: float | Tensor,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Renders.
 
@@ -189,6 +190,7 @@ class BokehRenderer(nn.Module):
             focus: A disparity, a point ``(x, y)``, a box ``(x, y, width, height)`` or ``None``, see
                 :func:`depthbokeh.find_focus`.
             strength: Blur radius in pixels for every unit of disparity away from the focus.
+            progress: Called with the number of steps done and of all steps where the quality is ``"exact"``.
 
         Returns:
             ``(B, 3, H, W)``, differentiable in every argument unless the quality is ``"exact"``.
@@ -207,7 +209,9 @@ class BokehRenderer(nn.Module):
             slab=self.slab,
         )
         if self.quality == "exact":
-            return render_views(image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights)
+            return render_views(
+                image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights, progress=progress
+            )
         return composite(
             image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights, slices=self.layers
         )
