@@ -26,8 +26,8 @@ _BAND_PIXELS = 1 << 21
 _NEARLY = 1e-3
 # Width of the smoothing that joins neighbouring views, in distances of their points: radius of a disk.
 _JOINED = 1.5
-# Pixels, for neighbouring points that see a surface up to about two pixels apart.
-_JOINED_REACH = 2
+# It reaches so many standard deviations, and no more than so many pixels.
+_JOINED_REACH, _JOINED_MOST = 1.25, 6
 # The number of a surface is in the lower half of its key, its nearness in the upper.
 _NUMBER_BITS = 32
 _NEARNESS = (1 << 30) - 1
@@ -88,10 +88,12 @@ def render_views(
         radius = float(layers.defocus.abs().max())
         count = views or round(min(max(_DENSITY * radius**2, _FEWEST), _MOST))
         reach = math.ceil(shape.extent * radius)
-        # Moved pixels are mended with their neighbours on either side: one pixel more, and one for rounding.
-        margin = reach + 2
+        height, width = image.shape[2:]
+        hidden = render_hidden(extend_layers(layers, reach), shape, reach, "auto")
+        hidden = hidden[..., reach : reach + height, reach : reach + width]
+        # Around what moves into the picture, so far as it is smoothed and mended with its neighbours.
+        margin = reach + _joined_reach(radius, count) + 1
         layers = extend_layers(layers, margin)
-        hidden = render_hidden(layers, shape, reach, "auto")[..., margin:-margin, margin:-margin]
         picture = _render(layers, hidden, margin, _Lens.of(shape, count), progress)
         return encode(picture, gamma).to(image.dtype)
 
@@ -131,7 +133,8 @@ def _render(layers: DefocusLayers, hidden: Tensor, margin: int, lens: _Lens, pro
         for top in tops:
             bottom = min(height, top + rows)
             total = torch.zeros(bottom - top, width, 4, dtype=hidden.dtype, device=hidden.device)
-            for view in _views(_Surfaces.of(layers, index, top, bottom + 2 * margin, len(lens.front)), margin, lens):
+            surfaces = _Surfaces.of(layers, index, top, bottom + 2 * margin, len(lens.front))
+            for view in _views(surfaces, margin, lens):
                 total += view
                 done += 1
                 if progress is not None:
@@ -170,7 +173,8 @@ class _Surfaces(NamedTuple):
     def of(layers: DefocusLayers, index: int, top: int, bottom: int, views: int) -> _Surfaces:
         assert layers.color is not None
         alpha, defocus = layers.alpha[index, :, :, top:bottom], layers.defocus[index, :, :, top:bottom]
-        color = _join_views(layers.color[index, :, :, top:bottom], alpha, defocus, views)
+        reach = _joined_reach(float(layers.defocus.abs().max()), views)
+        color = _join_views(layers.color[index, :, :, top:bottom], alpha, defocus, views, reach)
         size = (alpha.shape[2], alpha.shape[3])
         chosen = torch.nonzero(alpha.flatten() > _NEARLY)[:, 0]
         number = torch.arange(1, len(chosen) + 1, device=chosen.device)
@@ -189,12 +193,10 @@ class _Surfaces(NamedTuple):
         )
 
 
-def _join_views(color: Tensor, alpha: Tensor, defocus: Tensor, views: int) -> Tensor:
+def _join_views(color: Tensor, alpha: Tensor, defocus: Tensor, views: int, reach: int) -> Tensor:
     """Smooths colours within each surface, as much as neighbouring views see them apart: no ghosts of a light."""
     height, width = alpha.shape[2:]
-    distance = _JOINED * math.sqrt(math.pi / views) * defocus.abs()
-    variance = (distance / 2).square().clamp(min=1e-3)
-    reach = _JOINED_REACH
+    variance = (_joined_deviation(views) * defocus).square().clamp(min=1e-3)
     padded = F.pad(torch.cat([color, alpha, defocus], 1), (reach,) * 4, mode="replicate")
     total, known = torch.zeros_like(color), torch.zeros_like(alpha)
     for dy in range(-reach, reach + 1):
@@ -204,6 +206,15 @@ def _join_views(color: Tensor, alpha: Tensor, defocus: Tensor, views: int) -> Te
             weight = weight * other[:, 3:4]
             total, known = total + weight * other[:, :3], known + weight
     return torch.where(known > 0, total / known.clamp(min=torch.finfo(known.dtype).tiny), color)
+
+
+def _joined_deviation(views: int) -> float:
+    """Standard deviation of the smoothing for every pixel of defocus."""
+    return _JOINED / 2 * math.sqrt(math.pi / views)
+
+
+def _joined_reach(radius: float, views: int) -> int:
+    return min(max(1, math.ceil(_JOINED_REACH * _joined_deviation(views) * radius)), _JOINED_MOST)
 
 
 def _views(surfaces: _Surfaces, margin: int, lens: _Lens) -> Iterator[Tensor]:
