@@ -119,8 +119,8 @@ def fit_lens(
         >>> disparity = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
         >>> bokeh = BokehRenderer()(image, disparity, focus=1.0, strength=6.0)
         >>> fit = fit_lens(image, bokeh, disparity)
-        >>> fit.fits, round(fit.strength, 1), round(fit.focus, 1)
-        (True, 6.0, 1.0)
+        >>> fit.fits, round(fit.strength), round(fit.focus)
+        (True, 6, 1)
     """
     _check(image, bokeh, disparity, mask, focus)
     renderer = BokehRenderer(aperture, gamma="linear") if renderer is None else renderer
