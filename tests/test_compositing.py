@@ -259,6 +259,19 @@ class TestLights:
         with pytest.raises(ValueError, match="highlights must be a finite number, at least 1"):
             composite(rand(1, 3, 4, 4), layers, highlights=gain)
 
+    @fault("the far colour of each pixel beside a lamp is the lamp's")
+    @pytest.mark.parametrize("slices", [None, 6])
+    def test_a_lamp_beside_a_near_edge_is_not_repeated_behind_it(self, slices):
+        near = left_half(40, 64)
+        image = torch.full((1, 3, 40, 64), 0.1)
+        image[..., 20, 32] = 100.0  # sharp, the first pixel right of the blurred near half
+        layers = fuse_layers(None, near, focus=0.0, strength=6.0, image=image, gamma="linear", layers=None)
+        rendered = render(image, layers, slices=slices)[0, 0]
+        seen = 1 - disk_beyond(torch.tensor(0.5), torch.tensor(6.0))
+        assert rendered[20, 32] == pytest.approx(100 * float(seen), rel=0.05)
+        rendered[20, 32] = 0.1
+        assert rendered.max() < 0.15
+
     @pytest.mark.parametrize("slices", [None, 6])
     def test_a_lamp_a_thousand_times_as_bright_leaves_no_streaks(self, slices):
         image = torch.full((1, 3, 64, 64), 0.1)
