@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -76,10 +77,27 @@ def composite(
         if highlights is not None:
             layers = recover_layers(layers, highlights)
         if torch.is_grad_enabled() or layers.alpha[:, 0].numel() <= _BAND_PIXELS:
-            picture = _render(layers, shape, slices, find_span(layers.defocus), backend)
+            picture = _render(layers, shape, slices, measure(layers, shape), backend)
         else:
             picture = _render_in_bands(layers, shape, slices, backend)
         return encode(picture, gamma).to(image.dtype)
+
+
+class Whole(NamedTuple):
+    """What a band must know of the whole picture."""
+
+    span: tuple[Tensor, Tensor]
+    reach: int  # how far the light of a pixel gets, in pixels
+    brightest: Tensor  # luminance of what is made up, at most: (B, 1, 1, 1)
+
+
+def measure(layers: DefocusLayers, shape: Aperture) -> Whole:
+    """Depths, reach and brightness of a picture."""
+    assert layers.color is not None
+    bright = luminance(layers.color.flatten(0, 1)).view_as(layers.alpha)
+    covered = layers.alpha.sum((1, 2, 3, 4)).clamp(min=_LEAST)
+    brightest = 4 * (layers.alpha * bright).sum((1, 2, 3, 4)) / covered + _LEAST
+    return Whole(find_span(layers.defocus), _find_reach(layers, shape), brightest.view(-1, 1, 1, 1))
 
 
 def _find_reach(layers: DefocusLayers, shape: Aperture) -> int:
@@ -90,33 +108,34 @@ def _find_reach(layers: DefocusLayers, shape: Aperture) -> int:
 def _render_in_bands(layers: DefocusLayers, shape: Aperture, slices: int | None, backend: Backend) -> Tensor:
     """The same picture, a band of rows at a time with all rows around it that its light comes from."""
     batch, _, _, height, width = layers.alpha.shape
-    span = find_span(layers.defocus)
-    halo = 2 * _find_reach(layers, shape)  # what is hidden is filled in from as far again
+    whole = measure(layers, shape)
+    step = _find_step(whole.reach)
+    # What is hidden is filled in from squares of this size; no band may begin within one.
+    square = step << (whole.reach // step).bit_length()
+    halo = 2 * whole.reach  # what is hidden is filled in from as far again
     rows = max(_BAND_PIXELS // (batch * width), 2 * halo)
     picture = layers.alpha.new_empty(batch, 3, height, width)
     for top in range(0, height, rows):
-        above, bottom = max(0, top - halo), min(height, top + rows)
+        above, bottom = max(0, top - halo) // square * square, min(height, top + rows)
         part = (..., slice(above, min(height, bottom + halo)), slice(None))
         assert layers.color is not None
         band = DefocusLayers(layers.alpha[part], layers.defocus[part], layers.color[part])
-        rendered = _render(band, shape, slices, span, backend)
+        rendered = _render(band, shape, slices, whole, backend)
         picture[:, :, top:bottom] = rendered[:, :, top - above : bottom - above]
     return picture
 
 
-def _render(
-    layers: DefocusLayers, shape: Aperture, slices: int | None, span: tuple[Tensor, Tensor], backend: Backend
-) -> Tensor:
+def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, whole: Whole, backend: Backend) -> Tensor:
     height, width = layers.alpha.shape[3:]
-    reach = _find_reach(layers, shape)
-    margin = min(reach, max(height, width))
-    layers = extend_layers(layers, margin)
+    margin = min(whole.reach, max(height, width))
+    layers = extend_layers(layers, margin, whole.brightest)
     light, total = None, None
-    for color, alpha, defocus in _nearest_first(layers, slices, span):
+    for color, alpha, defocus in _nearest_first(layers, slices, whole.span):
         # Pixels without coverage have nothing to spread: as sharp ones they cost nothing.
         radius = torch.where(alpha > 0, defocus.abs(), 0)
         spread = scatter_blur(torch.cat([color, alpha], 1), radius, shape, backend=backend)
-        coverage = spread[:, 3:]  # (B, 1, H, W)
+        # The Gaussian, made of levels, falls a little below zero beside what it spreads.
+        coverage = spread[:, 3:].clamp(min=0)  # (B, 1, H, W)
         before = torch.zeros_like(coverage) if total is None else total
         total = before + coverage
         seen = (total.clamp(max=1) - before.clamp(max=1)) / coverage.clamp(min=_LEAST)
@@ -125,7 +144,7 @@ def _render(
     assert light is not None
     assert total is not None
     missing = 1 - total.clamp(max=1)
-    picture = light + missing * render_hidden(layers, shape, reach, backend)
+    picture = light + missing * render_hidden(layers, shape, whole, backend)
     return picture[..., margin : margin + height, margin : margin + width]
 
 
@@ -159,7 +178,7 @@ def recover_layers(layers: DefocusLayers, gain: float) -> DefocusLayers:
     return DefocusLayers(layers.alpha, layers.defocus, color.view_as(layers.color))
 
 
-def extend_layers(layers: DefocusLayers, margin: int) -> DefocusLayers:
+def extend_layers(layers: DefocusLayers, margin: int, brightest: Tensor) -> DefocusLayers:
     """Goes on beyond the frame with what is at its border, its lights dimmed to what is common in the picture."""
     if margin == 0:
         return layers
@@ -173,30 +192,34 @@ def extend_layers(layers: DefocusLayers, margin: int) -> DefocusLayers:
     color = pad(layers.color)
     beyond = torch.ones_like(color[:, 0, :1])
     beyond[..., margin:-margin, margin:-margin] = 0
-    return DefocusLayers(pad(layers.alpha), pad(layers.defocus), torch.where(beyond[:, None] > 0, _dim(color), color))
+    color = torch.where(beyond[:, None] > 0, _dim(color, brightest[:, None]), color)
+    return DefocusLayers(pad(layers.alpha), pad(layers.defocus), color)
 
 
-def _dim(color: Tensor) -> Tensor:
+def _dim(color: Tensor, brightest: Tensor) -> Tensor:
     """Lights no brighter than four times the mean: what is made up must not be one more lamp."""
-    bright = luminance(color.flatten(0, 1)).view_as(color[:, :, :1])  # (B, K, 1, H, W)
-    limit = 4 * bright.mean((1, 2, 3, 4), keepdim=True) + _LEAST
-    return color * (limit / bright.clamp(min=_LEAST)).clamp(max=1)
+    bright = luminance(color.flatten(0, -4)).view_as(color[..., :1, :, :])
+    return color * (brightest / bright.clamp(min=_LEAST)).clamp(max=1)
 
 
-def render_hidden(layers: DefocusLayers, shape: Aperture, reach: int, backend: Backend) -> Tensor:
+def _find_step(reach: int) -> int:
+    """A smooth filling needs no more pixels than its blur: the wider, the coarser."""
+    return min(max(1, reach // 8), 4)
+
+
+def render_hidden(layers: DefocusLayers, shape: Aperture, whole: Whole, backend: Backend) -> Tensor:
     """The picture of the far surfaces alone, gone on smoothly beneath all that is nearer: (B, 3, H, W)."""
     assert layers.color is not None
     free = torch.ones_like(layers.alpha[:, 0])
     color, defocus = torch.zeros_like(layers.color[:, 0]), torch.zeros_like(free)
     for layer in range(len(layers)):  # what is farthest at every pixel
-        seen = layers.alpha[:, layer] * free
+        seen = torch.minimum(layers.alpha[:, layer], free)
         color, defocus = color + seen * layers.color[:, layer], defocus + seen * layers.defocus[:, layer]
         free = free - seen
-    # A smooth filling needs no more pixels than its blur: the wider, the coarser.
-    step = min(max(1, reach // 8), 4)
+    step = _find_step(whole.reach)
     if step > 1:
         color, defocus = (F.avg_pool2d(values, step, ceil_mode=True) for values in (color, defocus))
-    known = fill_behind(_dim(color[:, None])[:, 0], defocus, reach // step)
+    known = fill_behind(_dim(color, whole.brightest), defocus, whole.reach // step)
     light = torch.cat([known[:, :3], torch.ones_like(defocus)], 1)
     spread = scatter_blur(light, known[:, 3:].abs() / step, shape, backend=backend)
     filled = spread[:, :3] / spread[:, 3:].clamp(min=_LEAST)

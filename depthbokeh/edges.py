@@ -81,7 +81,9 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     share = smoothstep((height - 0.35) / 0.3)
     belongs = smoothstep(2 - (height - 0.5).abs())
     pure = (1 - around[..., channels + 1]).clamp(0, 1) + _MIXED
-    counts = belongs * pure * _falloff(linear)
+    # One lamp must not become several: brighter than white, a pixel counts the less.
+    dimmed = around[..., :channels].amax(2).clamp(min=1).reciprocal()
+    counts = belongs * pure * dimmed * _falloff(linear)
     near_mean = _mean(around, counts * share)
     far_mean = _mean(around, counts * (1 - share))  # (N, C + 2 or C + 3)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .aperture import Aperture
 from .color import Gamma, decode, encode
-from .compositing import extend_layers, recover_layers, render_hidden, with_color
+from .compositing import extend_layers, measure, recover_layers, render_hidden, with_color
 from .layers import DefocusLayers
 
 Progress = Callable[[int, int], None]
@@ -87,13 +87,14 @@ def render_views(
             layers = recover_layers(layers, highlights)
         radius = float(layers.defocus.abs().max())
         count = views or round(min(max(_DENSITY * radius**2, _FEWEST), _MOST))
-        reach = math.ceil(shape.extent * radius)
+        whole = measure(layers, shape)
+        reach = whole.reach
         height, width = image.shape[2:]
-        hidden = render_hidden(extend_layers(layers, reach), shape, reach, "auto")
+        hidden = render_hidden(extend_layers(layers, reach, whole.brightest), shape, whole, "auto")
         hidden = hidden[..., reach : reach + height, reach : reach + width]
         # Around what moves into the picture, so far as it is smoothed and mended with its neighbours.
         margin = reach + _joined_reach(radius, count) + 1
-        layers = extend_layers(layers, margin)
+        layers = extend_layers(layers, margin, whole.brightest)
         picture = _render(layers, hidden, margin, _Lens.of(shape, count), progress)
         return encode(picture, gamma).to(image.dtype)
 

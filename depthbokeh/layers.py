@@ -226,13 +226,17 @@ def iterate_slices(layers: DefocusLayers, count: int, span: tuple[Tensor, Tensor
     parts = [torch.cat([part * alpha, alpha], 1) for part, alpha in zip(kept, alphas, strict=True)]
     tiny = torch.finfo(defocus.dtype).tiny
     for index in range(count - 1, -1, -1):
-        total, free = None, None
+        total: Tensor | None = None
+        nearer: list[tuple[Tensor, Tensor]] = []
         for layer in range(len(layers) - 1, -1, -1):
             share = (1 - (position[layer] - index).abs()).clamp(min=0)  # (B, 1, H, W)
-            seen = parts[layer] * (share if free is None else share * free)
+            # What is nearer hides as much of this surface as both have in this slice.
+            free = share
+            for other, alpha in nearer:
+                free = free - alpha * torch.minimum(other, free)
+            seen = parts[layer] * free
             total = seen if total is None else total + seen
-            if layer:
-                free = 1 - share * alphas[layer] if free is None else free * (1 - share * alphas[layer])
+            nearer.append((share, alphas[layer]))
         assert total is not None
         covered = total[:, -1:]
         yield None if layers.color is None else total[:, :3], covered, total[:, -2:-1] / covered.clamp(min=tiny)

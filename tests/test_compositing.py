@@ -11,11 +11,6 @@ import torch.nn.functional as F
 from depthbokeh import BokehRenderer, DefocusLayers, composite, fuse_layers, scatter_blur
 from depthbokeh.data import random_scene
 
-
-def fault(reason):
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 APERTURES = ["disk", "polygon:6", "gaussian", "ring:0.5", "cat_eye:0.5", "ellipse:1.5"]
 
 
@@ -77,7 +72,7 @@ class TestFlat:
         layers = fuse_layers(torch.full((2, 1, 24, 32), 0.3), focus=0.3, strength=20.0, image=image)
         assert torch.allclose(composite(image, layers), image, atol=1e-5)
 
-    @pytest.mark.parametrize("slices", [None, 1, pytest.param(6, marks=fault("surfaces hide each other twice"))])
+    @pytest.mark.parametrize("slices", [None, 1, 6])
     def test_an_edge_in_focus_is_put_together_again(self, slices):
         # Little contrast: no colour of either surface is cut at black.
         image, alpha = 0.3 + 0.4 * textured(32, 48), F.avg_pool2d(left_half(128, 192, at=98), 4)
@@ -99,15 +94,7 @@ class TestFlat:
         expected = composite(image, layers)
         assert torch.allclose(rendered.float(), expected, atol=2 * torch.finfo(dtype).eps)
 
-    @pytest.mark.parametrize(
-        ("aperture", "slices"),
-        [
-            pytest.param(
-                aperture, slices, marks=[fault("coverage below zero")] * (aperture == "gaussian" and (slices or 0) > 2)
-            )
-            for aperture, slices in itertools.product(APERTURES, [None, 1, 2, 5, 8])
-        ],
-    )
+    @pytest.mark.parametrize(("aperture", "slices"), list(itertools.product(APERTURES, [None, 1, 2, 5, 8])))
     def test_one_colour_stays_one_colour_up_to_the_border(self, aperture, slices):
         image = torch.tensor([0.1, 0.4, 0.8]).view(1, 3, 1, 1).expand(-1, -1, 32, 40).contiguous()
         disparity = 0.2 * rand(1, 1, 32, 40)
@@ -117,7 +104,6 @@ class TestFlat:
 
     @pytest.mark.parametrize("slices", [None, 1, 6])
     @pytest.mark.parametrize("focus", [0.0, 1.0])
-    @fault("what is hidden is darkened where coverage is partial")
     def test_one_colour_stays_one_colour_with_a_soft_mask(self, focus, slices):
         image = torch.tensor([0.1, 0.4, 0.8]).view(1, 3, 1, 1).expand(-1, -1, 32, 40).contiguous()
         mask = F.avg_pool2d(F.pad(left_half(32, 40), (4,) * 4, mode="replicate"), 9, 1)
@@ -198,7 +184,6 @@ class TestSlices:
         assert change < 0.5 * (few - one).square().mean().sqrt()
 
     @pytest.mark.parametrize("count", [3, 6])
-    @fault("what is hidden is darkened where two slices share a surface")
     def test_dense_slices_equal_streamed_ones(self, pair, count):
         layers = fuse_layers(
             pair.defocus, focus=0.0, strength=1.0, image=pair.all_in_focus, gamma="linear", layers=None
@@ -220,7 +205,6 @@ class TestSlices:
             assert torch.allclose(pair[i, None], single, atol=1e-3)
 
     @pytest.mark.parametrize("slices", [None, 5])
-    @fault("bands cut the squares that what is hidden is filled in from")
     def test_bands_equal_the_whole(self, slices, monkeypatch):
         image = textured(96, 32)
         disparity = left_half(96, 32) + 0.3 * torch.linspace(0, 1, 96)[:, None]
@@ -259,7 +243,6 @@ class TestLights:
         with pytest.raises(ValueError, match="highlights must be a finite number, at least 1"):
             composite(rand(1, 3, 4, 4), layers, highlights=gain)
 
-    @fault("the far colour of each pixel beside a lamp is the lamp's")
     @pytest.mark.parametrize("slices", [None, 6])
     def test_a_lamp_beside_a_near_edge_is_not_repeated_behind_it(self, slices):
         near = left_half(40, 64)
@@ -307,7 +290,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"quality": "best"}, "quality must be one of fast, default, got 'best'"),
+            ({"quality": "best"}, "quality must be one of fast, default, exact, got 'best'"),
             ({"layers": 0}, "layers must be at least 1, got 0"),
         ],
     )

@@ -14,6 +14,11 @@ def rand(*shape, seed=0, dtype=torch.float32):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+def slope(height, width):
+    """Disparity of a plane: it has no edges that would be sharpened."""
+    return (torch.linspace(0, 0.7, width) + torch.linspace(0, 0.3, height)[:, None]).expand(1, 1, -1, -1)
+
+
 def box_mask(height=64, width=96):
     """A subject that fills the middle third."""
     mask = torch.zeros(1, 1, height, width)
@@ -140,7 +145,7 @@ class TestFuseLayers:
         assert len(fuse_layers(disparity, strength=4.0)) == 8
 
     def test_disparity_alone_is_one_surface(self):
-        disparity = rand(1, 1, 24, 32)
+        disparity = slope(24, 32)
         surfaces = fuse_layers(disparity, focus=0.25, strength=8.0, layers=None)
         assert (surfaces.alpha[:, 1] == 1).all()
         assert (surfaces.alpha[:, 0] == 0).all()
@@ -156,7 +161,7 @@ class TestFuseLayers:
 
     def test_mask_and_coarse_disparity_end_where_the_mask_does(self):
         mask = box_mask()
-        coarse = blur(0.2 + 0.6 * mask, 4)
+        coarse = blur(0.2 + 0.6 * mask, 3)
         surfaces = fuse_layers(coarse, mask, focus=0.8, strength=10.0, layers=None)
         assert torch.equal(surfaces.alpha[:, 1], mask)
         near, far = surfaces.defocus[:, 1], surfaces.defocus[:, 0]
@@ -220,7 +225,7 @@ class TestFuseLayers:
         assert torch.allclose(defocus[beyond], 10 * (offset - 0.2 * offset.sign())[beyond], atol=1e-5)
 
     def test_strength_of_each_picture(self):
-        disparity = rand(1, 1, 8, 8).expand(2, -1, -1, -1)
+        disparity = slope(8, 8).expand(2, -1, -1, -1)
         surfaces = fuse_layers(disparity, focus=0.0, strength=torch.tensor([1.0, 3.0]).view(2, 1, 1, 1), layers=None)
         assert torch.allclose(surfaces.defocus[1], 3 * surfaces.defocus[0])
 
@@ -257,7 +262,7 @@ class TestSlice:
 
     @pytest.mark.parametrize("count", [2, 5, 9])
     def test_defocus_is_kept(self, count):
-        disparity = rand(1, 1, 16, 24)
+        disparity = slope(16, 24)
         sliced = fuse_layers(disparity, focus=0.5, strength=9.0, layers=count)
         assert torch.allclose((sliced.alpha * sliced.defocus).sum(1), 9 * (disparity - 0.5), atol=1e-4)
 
