@@ -153,7 +153,7 @@ class BokehRenderer(nn.Module):
         self,
         aperture: str | Aperture = "disk",
         *,
-        layers: int = 12,
+        layers: int = 8,
         gamma: Gamma = "srgb",
         highlights: float | None = None,
         quality: Quality = "default",
