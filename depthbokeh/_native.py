@@ -86,7 +86,7 @@ def _cache_folder(name: str) -> Path:
 def _compile(sources: Path, folder: Path) -> None:
     from torch.utils import cpp_extension
 
-    print("depthbokeh: compiling the native kernels, once (about half a minute)", file=sys.stderr)
+    print("depthbokeh: compiling the native kernels, once (one to two minutes)", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     # ninja is installed beside the interpreter, which is not on PATH unless the environment is activated.
     path = os.environ.get("PATH", "")
