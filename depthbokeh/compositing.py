@@ -130,17 +130,16 @@ def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, whole: W
     margin = min(whole.reach, max(height, width))
     layers = extend_layers(layers, margin, whole.brightest)
     light, total = None, None
-    for color, alpha, defocus in _nearest_first(layers, slices, whole.span):
+    for sources, defocus in _nearest_first(layers, slices, whole.span):
         # Pixels without coverage have nothing to spread: as sharp ones they cost nothing.
-        radius = torch.where(alpha > 0, defocus.abs(), 0)
-        spread = scatter_blur(torch.cat([color, alpha], 1), radius, shape, backend=backend)
+        radius = torch.where(sources[:, 3:] > 0, defocus.abs(), 0)
+        spread = scatter_blur(sources, radius, shape, backend=backend)
         # The Gaussian, made of levels, falls a little below zero beside what it spreads.
         coverage = spread[:, 3:].clamp(min=0)  # (B, 1, H, W)
         before = torch.zeros_like(coverage) if total is None else total
         total = before + coverage
         seen = (total.clamp(max=1) - before.clamp(max=1)) / coverage.clamp(min=_LEAST)
-        part = spread[:, :3] * seen
-        light = part if light is None else light + part
+        light = spread[:, :3] * seen if light is None else torch.addcmul(light, spread[:, :3], seen)
     assert light is not None
     assert total is not None
     missing = 1 - total.clamp(max=1)
@@ -150,16 +149,15 @@ def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, whole: W
 
 def _nearest_first(
     layers: DefocusLayers, slices: int | None, span: tuple[Tensor, Tensor]
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Light, which is colour times alpha and alpha, (B, 4, H, W), and defocus."""
     if slices is not None:
-        for color, alpha, defocus in iterate_slices(layers, slices, span):
-            assert color is not None
-            yield color, alpha, defocus
+        yield from iterate_slices(layers, slices, span)
         return
     assert layers.color is not None
     for layer in range(len(layers) - 1, -1, -1):
         alpha = layers.alpha[:, layer]
-        yield layers.color[:, layer] * alpha, alpha, layers.defocus[:, layer]
+        yield torch.cat([layers.color[:, layer] * alpha, alpha], 1), layers.defocus[:, layer]
 
 
 def with_color(layers: DefocusLayers, light: Tensor) -> DefocusLayers:

@@ -195,19 +195,18 @@ class DefocusLayers:
             ValueError: If count is not positive.
         """
         slices = list(iterate_slices(self, count))[::-1]
-        alpha = torch.stack([part[1] for part in slices], 1)
-        defocus = torch.stack([part[2] for part in slices], 1)
-        if self.color is None:
-            return DefocusLayers(alpha, defocus)
-        light = torch.stack([part[0] for part in slices if part[0] is not None], 1)  # times alpha
-        return DefocusLayers(alpha, defocus, light / alpha.clamp(min=torch.finfo(alpha.dtype).tiny))
+        light, defocus = (torch.stack(part, 1) for part in zip(*slices, strict=True))
+        alpha = light[:, :, -1:]
+        color = None if self.color is None else light[:, :, :-1] / alpha.clamp(min=torch.finfo(alpha.dtype).tiny)
+        return DefocusLayers(alpha, defocus, color)
 
 
-Layer = tuple[Tensor | None, Tensor, Tensor]
+def iterate_slices(
+    layers: DefocusLayers, count: int, span: tuple[Tensor, Tensor] | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields what lies in each of ``count`` depth slices, the nearest first, as light and defocus.
 
-
-def iterate_slices(layers: DefocusLayers, count: int, span: tuple[Tensor, Tensor] | None = None) -> Iterator[Layer]:
-    """Yields what lies in each of ``count`` depth slices, the nearest first: colour times alpha, alpha and defocus.
+    Light is colour times alpha and, last, alpha: ``(B, 4, H, W)``, or alpha alone where the layers have no colour.
 
     Slices are equally far apart in defocus, and a surface belongs to the two slices around it, more to the nearer
     one. Surfaces of one pixel that fall into the same slice are laid over each other. ``span`` is the least and the
@@ -220,10 +219,10 @@ def iterate_slices(layers: DefocusLayers, count: int, span: tuple[Tensor, Tensor
     # A little more than the whole range: no surface lies just where a slice begins.
     margin = 1e-3 * (high - low) + torch.finfo(defocus.dtype).eps
     position = ((defocus - low + margin) * ((count - 1) / (high - low + 2 * margin))).unbind(1)  # (B, 1, H, W) each
-    # Colour and defocus times alpha, and alpha itself: what one weight is for. (B, 5 or 2, H, W) each
+    # Colour times alpha, alpha, defocus times alpha: what one weight is for. (B, 5 or 2, H, W) each
     alphas = layers.alpha.unbind(1)
-    kept = (defocus if layers.color is None else torch.cat([layers.color, defocus], 2)).unbind(1)
-    parts = [torch.cat([part * alpha, alpha], 1) for part, alpha in zip(kept, alphas, strict=True)]
+    colors = [] if layers.color is None else [layers.color * layers.alpha]
+    parts = torch.cat([*colors, layers.alpha, defocus * layers.alpha], 2).unbind(1)
     tiny = torch.finfo(defocus.dtype).tiny
     for index in range(count - 1, -1, -1):
         total: Tensor | None = None
@@ -234,12 +233,10 @@ def iterate_slices(layers: DefocusLayers, count: int, span: tuple[Tensor, Tensor
             free = share
             for other, alpha in nearer:
                 free = free - alpha * torch.minimum(other, free)
-            seen = parts[layer] * free
-            total = seen if total is None else total + seen
+            total = parts[layer] * free if total is None else torch.addcmul(total, parts[layer], free)
             nearer.append((share, alphas[layer]))
         assert total is not None
-        covered = total[:, -1:]
-        yield None if layers.color is None else total[:, :3], covered, total[:, -2:-1] / covered.clamp(min=tiny)
+        yield total[:, :-1], total[:, -1:] / total[:, -2:-1].clamp(min=tiny)
 
 
 def find_span(defocus: Tensor) -> tuple[Tensor, Tensor]:
