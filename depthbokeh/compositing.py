@@ -65,17 +65,8 @@ def composite(
         True
     """
     shape = Aperture.parse(aperture)
-    batch, _, _, height, width = layers.alpha.shape
-    expected = (batch, 3, height, width)
-    if tuple(image.shape) != expected or not image.is_floating_point():
-        raise ValueError(
-            f"image must be {expected} floating point as the layers, got {tuple(image.shape)} {image.dtype}"
-        )
     with torch.autocast(image.device.type, enabled=False):
-        light = decode(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image, gamma)
-        layers = with_color(layers, light)
-        if highlights is not None:
-            layers = recover_layers(layers, highlights)
+        layers = prepare_layers(image, layers, gamma, highlights)
         if torch.is_grad_enabled() or layers.alpha[:, 0].numel() <= _BAND_PIXELS:
             picture = _render(layers, shape, slices, measure(layers, shape), backend)
         else:
@@ -160,13 +151,21 @@ def _nearest_first(
         yield torch.cat([layers.color[:, layer] * alpha, alpha], 1), layers.defocus[:, layer]
 
 
-def with_color(layers: DefocusLayers, light: Tensor) -> DefocusLayers:
-    """Layers that have no colour get the picture's, in its dtype."""
-    color = layers.color if layers.color is not None else light[:, None].expand(-1, len(layers), -1, -1, -1)
-    return DefocusLayers(layers.alpha.to(light.dtype), layers.defocus.to(light.dtype), color.to(light.dtype))
+def prepare_layers(image: Tensor, layers: DefocusLayers, gamma: Gamma, highlights: float | None) -> DefocusLayers:
+    """Layers in linear light, float32 at least: with the picture's colour if they have none, highlights recovered."""
+    batch, count, _, height, width = layers.alpha.shape
+    expected = (batch, 3, height, width)
+    if tuple(image.shape) != expected or not image.is_floating_point():
+        raise ValueError(
+            f"image must be {expected} floating point as the layers, got {tuple(image.shape)} {image.dtype}"
+        )
+    light = decode(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image, gamma)
+    color = layers.color if layers.color is not None else light[:, None].expand(-1, count, -1, -1, -1)
+    layers = DefocusLayers(*(values.to(light.dtype) for values in (layers.alpha, layers.defocus, color)))
+    return layers if highlights is None else _recover(layers, highlights)
 
 
-def recover_layers(layers: DefocusLayers, gain: float) -> DefocusLayers:
+def _recover(layers: DefocusLayers, gain: float) -> DefocusLayers:
     """Brightens clipped lights where they are out of focus; what is in focus keeps them as they are."""
     assert layers.color is not None
     blurred = smoothstep(layers.defocus.abs() - 0.5).flatten(0, 1)  # (B K, 1, H, W)

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .aperture import Aperture
-from .color import Gamma, decode, encode
-from .compositing import extend_layers, measure, recover_layers, render_hidden, with_color
+from .color import Gamma, encode
+from .compositing import extend_layers, measure, prepare_layers, render_hidden
 from .layers import DefocusLayers
 
 Progress = Callable[[int, int], None]
@@ -81,10 +81,7 @@ def render_views(
     if views is not None and views < 1:
         raise ValueError(f"views must be at least 1, got {views}")
     with torch.autocast(image.device.type, enabled=False):
-        light = decode(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image, gamma)
-        layers = with_color(layers, light)
-        if highlights is not None:
-            layers = recover_layers(layers, highlights)
+        layers = prepare_layers(image, layers, gamma, highlights)
         radius = float(layers.defocus.abs().max())
         count = views or round(min(max(_DENSITY * radius**2, _FEWEST), _MOST))
         whole = measure(layers, shape)

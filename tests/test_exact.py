@@ -151,3 +151,9 @@ def test_views_are_checked():
     image = rand(1, 3, 8, 8)
     with pytest.raises(ValueError, match="views must be at least 1, got 0"):
         render_views(image, plane(image, 1.0), views=0)
+
+
+def test_picture_of_another_size_is_named():
+    layers = fuse_layers(torch.rand(1, 1, 8, 8), strength=1.0, layers=None)
+    with pytest.raises(ValueError, match=r"image must be \(1, 3, 8, 8\)"):
+        render_views(torch.rand(1, 3, 8, 9), layers)
