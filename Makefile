@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/cpu/*.cpp cuda/cpu/*.h)
-DATA ?=
+SUITES := benchmarks/bench_blur.py benchmarks/bench_render.py
+REV ?= HEAD
 
-.PHONY: demo test bench lint format docs clean
+.PHONY: demo test bench bench-quick bench-compare lint format docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/depthbokeh demo --output depthbokeh-demo.png --overwrite
@@ -15,7 +16,14 @@ test: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/report.py --out benchmarks/results
-	$(BIN)/pytest benchmarks/bench_blur.py --benchmark-only --benchmark-json=benchmarks/results/bench_blur.json
+	$(BIN)/pytest $(SUITES) --benchmark-only --benchmark-json=benchmarks/results/suite.json
+
+bench-quick: $(VENV)/installed
+	$(BIN)/pytest $(SUITES) --benchmark-only --quick -q
+
+# make bench-compare REV=main~1: what became slower since?
+bench-compare: $(VENV)/installed
+	$(BIN)/python benchmarks/compare.py $(REV)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from tap_loop import YARDSTICKS, TapLoop, make_inputs
@@ -22,9 +24,22 @@ _OPERATORS = {"scatter": depthbokeh.scatter_blur, "gather": depthbokeh.gather_bl
 _APERTURES = ("polygon:6", "polygon:5", "ring:0.5", "ellipse:0.6", "ellipse:0.6:30", "cat_eye:0.4", "gaussian")
 
 
+def _blur_by_box(image: np.ndarray, radius: int) -> np.ndarray:
+    return cv2.blur(image, (2 * radius + 1, 2 * radius + 1))
+
+
+def _blur_by_disk(image: np.ndarray, radius: int) -> np.ndarray:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(np.float32)
+    return cv2.filter2D(image, -1, kernel / kernel.sum())
+
+
+# One radius for the whole picture: what no blur by a map of radii can be expected to beat.
+_CONSTANT = {"opencv_box": _blur_by_box, "opencv_disk": _blur_by_disk}
+
+
 @dataclass(frozen=True)
 class Case:
-    """One thing to time; ``backend`` may be a yardstick's name."""
+    """One thing to time; ``backend`` may be a yardstick's name, or OpenCV's blur by one radius for all pixels."""
 
     operator: str = "scatter"
     backend: str = "native"
@@ -72,6 +87,8 @@ def _list_cases(quick: bool) -> Iterator[Case]:
             if (size, radius) != ((1024, 1536), 64):  # the scalar yardstick takes 20 s there
                 for yardstick in YARDSTICKS:
                     yield Case(backend=yardstick, size=size, radius=radius)
+            for bound in _CONSTANT:
+                yield Case(backend=bound, size=size, radius=radius)
     for aperture in _APERTURES:
         yield Case(size=large, aperture=aperture)
         yield Case(size=middle, aperture=aperture, direction="backward")
@@ -105,6 +122,9 @@ def test_blur(case: Case, benchmark: Any, yardsticks: dict[str, TapLoop | str]) 
 def _prepare(
     case: Case, image: torch.Tensor, radius: torch.Tensor, yardsticks: dict[str, TapLoop | str]
 ) -> Callable[[], torch.Tensor]:
+    if case.backend in _CONSTANT:
+        pixels = image[0].permute(1, 2, 0).contiguous().numpy()  # (H, W, C)
+        return lambda: torch.from_numpy(_CONSTANT[case.backend](pixels, case.radius))
     if case.backend in yardsticks:
         loop = yardsticks[case.backend]
         if isinstance(loop, str):
