@@ -47,6 +47,13 @@ class TestFocus:
         image[..., 11:19] = rand(1, 3, 20, 8)  # only the middle third has detail
         assert float(find_focus(disparity, image=image)) == pytest.approx(0.5)
 
+    def test_subject_in_the_middle_beats_a_background_of_stronger_texture(self):
+        disparity = torch.full((1, 1, 60, 90), 0.1)
+        disparity[..., 15:50, 30:60] = 0.7
+        image = rand(1, 3, 60, 90)
+        image[..., 15:50, 30:60] = 0.5 + 0.1 * image[..., 15:50, 30:60]
+        assert float(find_focus(disparity, image=image)) == pytest.approx(0.7)
+
 
 class TestDefocus:
     def test_sign_is_positive_in_front(self):
