@@ -86,7 +86,7 @@ def _weighted_mean(disparity: Tensor, weight: Tensor) -> Tensor:
 
 
 def _near_and_sharp(disparity: Tensor, image: Tensor) -> Tensor:
-    """The 90 % quantile of disparity, every pixel counting by how near the middle it is and if there is detail at it."""
+    """The 90 % quantile of disparity; a pixel counts by how near the middle it is and whether it shows detail."""
     height, width = disparity.shape[2:]
     # A grid of some 100 000 cells says as much as all pixels; detail is still that between neighbours.
     step = max(1, math.isqrt(height * width // 100_000))
