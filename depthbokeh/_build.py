@@ -21,7 +21,7 @@ def find_sources() -> Path | None:
 
 def list_sources(folder: Path) -> list[Path]:
     """The files to compile."""
-    return [folder / "ops.cpp", *sorted((folder / "cpu").glob("*.cpp"))]
+    return [*sorted(folder.glob("*.cpp")), *sorted((folder / "cpu").glob("*.cpp"))]
 
 
 def hash_sources(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -15,7 +14,8 @@ from .blur import Backend, scatter_blur
 from .color import Gamma, decode, encode, luminance, recover_highlights
 from .edges import smoothstep
 from .fill import fill_behind
-from .layers import DefocusLayers, find_span, iterate_slices
+from .layers import DefocusLayers, Span, find_span
+from .slices import blur_layers
 
 # Coverage and luminance below this count as none.
 _LEAST = 1e-6
@@ -77,7 +77,7 @@ def composite(
 class Whole(NamedTuple):
     """What a band must know of the whole picture."""
 
-    span: tuple[Tensor, Tensor]
+    span: Span
     reach: int  # how far the light of a pixel gets, in pixels
     brightest: Tensor  # luminance of what is made up, at most: (B, 1, 1, 1)
 
@@ -120,35 +120,10 @@ def _render(layers: DefocusLayers, shape: Aperture, slices: int | None, whole: W
     height, width = layers.alpha.shape[3:]
     margin = min(whole.reach, max(height, width))
     layers = extend_layers(layers, margin, whole.brightest)
-    light, total = None, None
-    for sources, defocus in _nearest_first(layers, slices, whole.span):
-        # Pixels without coverage have nothing to spread: as sharp ones they cost nothing.
-        radius = torch.where(sources[:, 3:] > 0, defocus.abs(), 0)
-        spread = scatter_blur(sources, radius, shape, backend=backend)
-        # The Gaussian, made of levels, falls a little below zero beside what it spreads.
-        coverage = spread[:, 3:].clamp(min=0)  # (B, 1, H, W)
-        before = torch.zeros_like(coverage) if total is None else total
-        total = before + coverage
-        seen = (total.clamp(max=1) - before.clamp(max=1)) / coverage.clamp(min=_LEAST)
-        light = spread[:, :3] * seen if light is None else torch.addcmul(light, spread[:, :3], seen)
-    assert light is not None
-    assert total is not None
+    light, total = blur_layers(layers, slices, shape, span=whole.span, backend=backend)
     missing = 1 - total.clamp(max=1)
     picture = light + missing * render_hidden(layers, shape, whole, backend)
     return picture[..., margin : margin + height, margin : margin + width]
-
-
-def _nearest_first(
-    layers: DefocusLayers, slices: int | None, span: tuple[Tensor, Tensor]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Light, which is colour times alpha and alpha, (B, 4, H, W), and defocus."""
-    if slices is not None:
-        yield from iterate_slices(layers, slices, span)
-        return
-    assert layers.color is not None
-    for layer in range(len(layers) - 1, -1, -1):
-        alpha = layers.alpha[:, layer]
-        yield torch.cat([layers.color[:, layer] * alpha, alpha], 1), layers.defocus[:, layer]
 
 
 def prepare_layers(image: Tensor, layers: DefocusLayers, gamma: Gamma, highlights: float | None) -> DefocusLayers:

@@ -202,9 +202,10 @@ class DefocusLayers:
         return DefocusLayers(alpha, defocus, color)
 
 
-def iterate_slices(
-    layers: DefocusLayers, count: int, span: tuple[Tensor, Tensor] | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+Span = tuple[Tensor, Tensor]
+
+
+def iterate_slices(layers: DefocusLayers, count: int, span: Span | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields what lies in each of ``count`` depth slices, the nearest first, as light and defocus.
 
     Light is colour times alpha and, last, alpha: ``(B, 4, H, W)``, or alpha alone where the layers have no colour.
@@ -216,10 +217,8 @@ def iterate_slices(
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     defocus = layers.defocus
-    low, high = find_span(defocus) if span is None else span
-    # A little more than the whole range: no surface lies just where a slice begins.
-    margin = 1e-3 * (high - low) + torch.finfo(defocus.dtype).eps
-    position = ((defocus - low + margin) * ((count - 1) / (high - low + 2 * margin))).unbind(1)  # (B, 1, H, W) each
+    origin, scale = place_slices(span or find_span(defocus), count)
+    position = ((defocus - origin) * scale).unbind(1)  # (B, 1, H, W) each
     # Colour times alpha, alpha, defocus times alpha: what one weight is for. (B, 5 or 2, H, W) each
     alphas = layers.alpha.unbind(1)
     colors = [] if layers.color is None else [layers.color * layers.alpha]
@@ -240,9 +239,17 @@ def iterate_slices(
         yield total[:, :-1], total[:, -1:] / total[:, -2:-1].clamp(min=tiny)
 
 
-def find_span(defocus: Tensor) -> tuple[Tensor, Tensor]:
+def find_span(defocus: Tensor) -> Span:
     """The least and the largest value of each picture's layers, ``(B, 1, 1, 1, 1)``."""
     return defocus.amin((1, 2, 3, 4), keepdim=True), defocus.amax((1, 2, 3, 4), keepdim=True)
+
+
+def place_slices(span: Span, count: int) -> tuple[Tensor, Tensor]:
+    """The defocus of slice 0, and how many slices there are to a pixel of defocus, ``(B, 1, 1, 1, 1)`` each."""
+    low, high = span
+    # A little more than the whole range: no surface lies just where a slice begins.
+    margin = 1e-3 * (high - low) + torch.finfo(low.dtype).eps
+    return low - margin, (count - 1) / (high - low + 2 * margin)
 
 
 def fuse_layers(

@@ -6,6 +6,7 @@ and rows; ``slope=True`` puts the kernel's derivative to the radius in the place
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,6 +43,44 @@ def gather_blur(image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
     return blurred
 
 
+def gather_blur_backward(image: Tensor, radius: Tensor, weight: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
+    """``gather_blur`` and, summed over channels with ``weight`` (B, C, H, W), its derivative to the radius."""
+    blurred, slope = torch.ops.depthbokeh.gather_blur_backward(image, radius, weight, aperture.rows, int(aperture.kind))
+    return blurred, slope
+
+
+def take_slice(layers: Sequence[Tensor], index: int) -> tuple[Tensor, Tensor]:
+    """Light (B, 4, H, W) and blur radius (B, 1, H, W) of a depth slice.
+
+    ``layers`` are colour (B, K, 3, H, W), alpha and defocus (B, K, 1, H, W) and the two (B, 1, 1, 1, 1) of
+    :func:`depthbokeh.layers.place_slices`. See :func:`depthbokeh.layers.iterate_slices`, which defines it.
+    """
+    light, radius = torch.ops.depthbokeh.take_slice(*layers, index)
+    return light, radius
+
+
+def take_slice_backward(
+    grads: tuple[Tensor, Tensor], layers: Sequence[Tensor], index: int, to: Sequence[Tensor]
+) -> None:
+    """Adds the gradients to ``layers`` to ``to``, of the same shapes."""
+    torch.ops.depthbokeh.take_slice_backward(*grads, *layers, index, *to)
+
+
+def cover(spread: Tensor, before: Tensor, picture: Tensor) -> Tensor:
+    """Lays a blurred slice (B, 4, H, W) behind what covers ``before`` (B, 1, H, W) of every pixel.
+
+    What is seen of it is added to ``picture`` (B, 3, H, W); returns the coverage with it.
+    """
+    after: Tensor = torch.ops.depthbokeh.cover(spread, before, picture)
+    return after
+
+
+def cover_backward(grad_picture: Tensor, spread: Tensor, before: Tensor, after: Tensor, grad_total: Tensor) -> Tensor:
+    """The gradient to the slice; ``grad_total``, that of ``after``, becomes that of ``before``."""
+    grad: Tensor = torch.ops.depthbokeh.cover_backward(grad_picture, spread, before, after, grad_total)
+    return grad
+
+
 def build_info() -> str:
     """The fingerprint of the sources that the loaded library was compiled from."""
     return str(torch.ops.depthbokeh.build_info())
@@ -56,6 +95,10 @@ def _register() -> None:
     torch.library.register_autograd(
         "depthbokeh::gather_blur_backward", _backward_backward, setup_context=_save_backward
     )
+    torch.library.register_fake("depthbokeh::take_slice", _fake_slice)
+    torch.library.register_fake("depthbokeh::take_slice_backward", _fake_slice_backward)
+    torch.library.register_fake("depthbokeh::cover", _fake_cover)
+    torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
 
 def _fake_blur(image: Tensor, radius: Tensor, aperture: Tensor, kind: int, slope: bool) -> Tensor:
@@ -64,6 +107,27 @@ def _fake_blur(image: Tensor, radius: Tensor, aperture: Tensor, kind: int, slope
 
 def _fake_backward(image: Tensor, radius: Tensor, weight: Tensor, aperture: Tensor, kind: int) -> tuple[Tensor, Tensor]:
     return image.new_empty(image.shape), radius.new_empty(radius.shape)
+
+
+def _fake_slice(
+    color: Tensor, alpha: Tensor, defocus: Tensor, origin: Tensor, scale: Tensor, index: int
+) -> tuple[Tensor, Tensor]:
+    batch, _, _, height, width = color.shape
+    return color.new_empty(batch, 4, height, width), color.new_empty(batch, 1, height, width)
+
+
+def _fake_slice_backward(*tensors: Any) -> None:
+    """Adds to what it is given."""
+
+
+def _fake_cover(spread: Tensor, before: Tensor, picture: Tensor) -> Tensor:
+    return torch.empty_like(before)
+
+
+def _fake_cover_backward(
+    grad_picture: Tensor, spread: Tensor, before: Tensor, after: Tensor, grad_total: Tensor
+) -> Tensor:
+    return torch.empty_like(spread)
 
 
 def _save_blur(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
