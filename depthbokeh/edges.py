@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .windows import local_max, local_min
+from .windows import find_max, local_max, local_min
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
 _JUMP = 1.0
@@ -127,12 +127,40 @@ def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
         ``(B, 1, H, W)``, differentiable in both.
     """
     reach = max(1, max(disparity.shape[2:]) // _SOFT)
-    highest, lowest = local_max(disparity, reach), local_min(disparity, reach)
-    beyond = local_max(highest, reach) - local_min(lowest, reach)
+    at, values = _find_between(disparity, strength, reach)
+    own, highest, lowest, beyond = values.unbind()  # (N,) each
     span = highest - lowest
-    share = (disparity - lowest) / span.clamp(min=torch.finfo(disparity.dtype).tiny)
-    between = smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5) * _weigh_jump(2 * span - beyond, strength)
-    return disparity + between * (torch.where(share > 0.5, highest, lowest) - disparity)
+    share = (own - lowest) / span
+    scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
+    between = _lies_between(share) * _weigh_jump(2 * span - beyond, scale)
+    change = between * (torch.where(share > 0.5, highest, lowest) - own)
+    return disparity.flatten().index_add(0, at, change).view_as(disparity)
+
+
+def _find_between(disparity: Tensor, strength: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Where something lies between two surfaces, ``(N,)``, numbered row by row, and ``(4, N)`` disparities there.
+
+    They are the pixel's own, the largest and the smallest around it, and the span of those twice as far around. All
+    other pixels stay as they are: neither their values nor derivatives need the rest.
+    """
+    with torch.no_grad():
+        highest, lowest = local_max(disparity, reach), local_min(disparity, reach)
+        higher, lower = local_max(highest, reach), local_min(lowest, reach)
+        span = highest - lowest
+        jump = 2 * span - (higher - lower)
+        share = (disparity - lowest) / span.clamp(min=torch.finfo(disparity.dtype).tiny)
+        at = torch.nonzero(((2 * strength.abs() * jump > _JUMP) & ((share - 0.5).abs() < 0.45)).flatten())[:, 0]
+    values = disparity.flatten()
+    if not (torch.is_grad_enabled() and disparity.requires_grad):
+        return at, torch.stack([values[at], *(maps.flatten()[at] for maps in (highest, lowest, higher - lower))])
+    top = find_max(disparity, reach, torch.cat([at, find_max(highest, reach, at)]))
+    bottom = find_max(-disparity, reach, torch.cat([at, find_max(-lowest, reach, at)]))
+    (high, higher), (low, lower) = (values[where].chunk(2) for where in (top, bottom))
+    return at, torch.stack([values[at], high, low, higher - lower])
+
+
+def _lies_between(share: Tensor) -> Tensor:
+    return smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5)
 
 
 def smoothstep(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from depthbokeh.edges import separate
 from depthbokeh.fill import fill_behind, push_pull
-from depthbokeh.windows import local_max, local_min
+from depthbokeh.windows import find_max, local_max, local_min
 
 NEAR, FAR = (0.8, 0.2, 0.1), (0.1, 0.3, 0.7)
 STRENGTH = torch.full((1, 1, 1, 1), 10.0)
@@ -271,6 +271,15 @@ class TestWindows:
         expected = F.max_pool2d(values, 2 * reach + 1, stride=1, padding=reach)
         assert torch.equal(local_max(values, reach), expected)
         assert torch.equal(local_min(values, reach), -F.max_pool2d(-values, 2 * reach + 1, stride=1, padding=reach))
+
+    @pytest.mark.parametrize("reach", [0, 1, 2, 3, 5, 8])
+    @pytest.mark.parametrize("size", [(17, 23), (1, 9), (4, 4)])
+    def test_largest_is_found_where_it_is(self, reach, size):
+        values = rand(3, 1, *size) - 0.5
+        _, expected = F.max_pool2d(values, 2 * reach + 1, stride=1, padding=reach, return_indices=True)
+        expected = expected + torch.arange(3).view(-1, 1, 1, 1) * size[0] * size[1]
+        at = torch.arange(0, values.numel(), 2)
+        assert torch.equal(find_max(values, reach, at), expected.flatten()[at])
 
     def test_gradient_goes_to_the_largest(self):
         values = rand(1, 1, 6, 6, dtype=torch.float64).requires_grad_()
