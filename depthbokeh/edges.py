@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import ops
 from .windows import find_max, local_max, local_min
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
@@ -19,9 +20,7 @@ _JUMP = 1.0
 # An edge of estimated disparity is at most this part of the longer side wide, to either side.
 _SOFT = 250
 # Colours of the two surfaces are taken from pixels within two steps, nearer ones counting more.
-_SQUARE = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)]
-_CORE = [i for i, (dy, dx) in enumerate(_SQUARE) if max(abs(dy), abs(dx)) <= 1]
-_STEPS = [(dy, dx) for dy, dx in _SQUARE if abs(dy) + abs(dx) <= 2]
+_STEPS = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if abs(dy) + abs(dx) <= 2]
 _SIGMA = 0.8
 # Mixed pixels count this little beside pure ones, so that they decide only where there is nothing else.
 _MIXED = 1e-3
@@ -65,38 +64,19 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     Returns:
         Both surfaces. Differentiable in all arguments.
     """
-    at = _find_edges(disparity, strength)
-    square = _around(disparity, at, _SQUARE)[..., 0]  # (N, 25)
-    core = square[:, _CORE]  # (N, 9)
-    low, high = core.amin(1, keepdim=True), core.amax(1, keepdim=True)  # (N, 1)
-    beyond = square.amax(1, keepdim=True) - square.amin(1, keepdim=True)
-    weight = _weigh_jump(2 * (high - low) - beyond, strength.expand(len(disparity), 1, 1, 1)[at[0], 0, 0])  # (N, 1)
+    at, jump = _find_edges(disparity, strength)
+    weight = _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)[:, None]  # (N, 1)
     edge = _put(torch.zeros_like(disparity), at, weight)
+    near, far, here = _find_sides(linear, disparity, edge, mask, at, jump.low, jump.high).unbind(1)  # (N, 5) each
 
-    known = [linear, disparity, edge] if mask is None else [linear, disparity, edge, mask]
-    channels = linear.shape[1]
-    around = _around(torch.cat(known, 1), at, _STEPS)  # (N, P, C + 2 or C + 3)
-    span = (high - low).clamp(min=torch.finfo(disparity.dtype).tiny)
-    height = (around[..., channels] - low) / span  # (N, P): 0 far, 1 near, beyond: a third surface
-    share = smoothstep((height - 0.35) / 0.3)
-    belongs = smoothstep(2 - (height - 0.5).abs())
-    pure = (1 - around[..., channels + 1]).clamp(0, 1) + _MIXED
-    # One lamp must not become several: brighter than white, a pixel counts the less.
-    dimmed = around[..., :channels].amax(2).clamp(min=1).reciprocal()
-    counts = belongs * pure * dimmed * _falloff(linear)
-    near_mean = _mean(around, counts * share)
-    far_mean = _mean(around, counts * (1 - share))  # (N, C + 2 or C + 3)
-
-    here = around[:, len(_STEPS) // 2]
-    mixed, own_disparity = here[:, :channels], here[:, channels, None]  # (N, C), (N, 1)
-    own = share[:, len(_STEPS) // 2, None]
-    f, b = near_mean[:, :channels], far_mean[:, :channels]
+    f, b, mixed = near[:, :3], far[:, :3], here[:, :3]
+    own = _near_share(_find_height(here[:, 3], jump.low, jump.high))[:, None]
     contrast = f - b
     alpha = ((mixed - b) * contrast).sum(1, keepdim=True) + _CONTRAST * own
     alpha = (alpha / (contrast.square().sum(1, keepdim=True) + _CONTRAST)).clamp(0, 1)
     if mask is not None:
-        inside = here[:, -1:]
-        subject_is_near = near_mean[:, -1:] - far_mean[:, -1:]
+        inside = here[:, 4:]
+        subject_is_near = near[:, 4:] - far[:, 4:]
         follows = smoothstep((subject_is_near.abs() - 0.05) / 0.2)
         alpha = alpha + follows * (torch.where(subject_is_near > 0, inside, 1 - inside) - alpha)
     missed = (mixed - alpha * f - (1 - alpha) * b) / (alpha.square() + (1 - alpha).square())
@@ -108,8 +88,8 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
         _put(torch.ones_like(disparity), at, 1 + weight * (alpha - 1)),
         _put(linear, at, mixed.lerp(f, weight)),
         _put(linear, at, mixed.lerp(b, weight)),
-        _put(disparity, at, own_disparity.lerp(near_mean[:, channels, None], weight)),
-        _put(disparity, at, own_disparity.lerp(far_mean[:, channels, None], weight)),
+        _put(disparity, at, here[:, 3:4].lerp(near[:, 3:4], weight)),
+        _put(disparity, at, here[:, 3:4].lerp(far[:, 3:4], weight)),
     )
 
 
@@ -127,40 +107,59 @@ def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
         ``(B, 1, H, W)``, differentiable in both.
     """
     reach = max(1, max(disparity.shape[2:]) // _SOFT)
-    at, values = _find_between(disparity, strength, reach)
-    own, highest, lowest, beyond = values.unbind()  # (N,) each
-    span = highest - lowest
-    share = (own - lowest) / span
-    scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
-    between = _lies_between(share) * _weigh_jump(2 * span - beyond, scale)
-    change = between * (torch.where(share > 0.5, highest, lowest) - own)
+    with torch.no_grad():
+        windows = _Windows.around(disparity, reach)
+        share = _find_height(disparity, windows.lowest, windows.highest)
+        # All other pixels stay as they are: neither their values nor derivatives need the rest.
+        at = torch.nonzero(((windows.weigh(strength) > 0) & ((share - 0.5).abs() < 0.45)).flatten())[:, 0]
+    jump = windows.look_up(disparity, strength, at)
+    share = _find_height(jump.own, jump.low, jump.high)
+    between = smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5)
+    between = between * _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)
+    change = between * (torch.where(share > 0.5, jump.high, jump.low) - jump.own)
     return disparity.flatten().index_add(0, at, change).view_as(disparity)
 
 
-def _find_between(disparity: Tensor, strength: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Where something lies between two surfaces, ``(N,)``, numbered row by row, and ``(4, N)`` disparities there.
+class _Jump(NamedTuple):
+    """Disparity at and around some pixels, ``(N,)`` each."""
 
-    They are the pixel's own, the largest and the smallest around it, and the span of those twice as far around. All
-    other pixels stay as they are: neither their values nor derivatives need the rest.
-    """
-    with torch.no_grad():
+    own: Tensor
+    high: Tensor
+    low: Tensor
+    beyond: Tensor  # what it spans twice as far around
+    strength: Tensor
+
+
+class _Windows(NamedTuple):
+    """The largest and the smallest disparity around every pixel, and twice as far around: ``(B, 1, H, W)`` each."""
+
+    reach: int
+    highest: Tensor
+    lowest: Tensor
+    higher: Tensor
+    lower: Tensor
+
+    @staticmethod
+    @torch.no_grad()
+    def around(disparity: Tensor, reach: int) -> _Windows:
         highest, lowest = local_max(disparity, reach), local_min(disparity, reach)
-        higher, lower = local_max(highest, reach), local_min(lowest, reach)
-        span = highest - lowest
-        jump = 2 * span - (higher - lower)
-        share = (disparity - lowest) / span.clamp(min=torch.finfo(disparity.dtype).tiny)
-        at = torch.nonzero(((2 * strength.abs() * jump > _JUMP) & ((share - 0.5).abs() < 0.45)).flatten())[:, 0]
-    values = disparity.flatten()
-    if not (torch.is_grad_enabled() and disparity.requires_grad):
-        return at, torch.stack([values[at], *(maps.flatten()[at] for maps in (highest, lowest, higher - lower))])
-    top = find_max(disparity, reach, torch.cat([at, find_max(highest, reach, at)]))
-    bottom = find_max(-disparity, reach, torch.cat([at, find_max(-lowest, reach, at)]))
-    (high, higher), (low, lower) = (values[where].chunk(2) for where in (top, bottom))
-    return at, torch.stack([values[at], high, low, higher - lower])
+        return _Windows(reach, highest, lowest, local_max(highest, reach), local_min(lowest, reach))
 
+    def weigh(self, strength: Tensor) -> Tensor:
+        """How far there is a jump: it spans as much over some pixels as over twice as many, a slope half as much."""
+        return _weigh_jump(2 * (self.highest - self.lowest) - (self.higher - self.lower), strength)
 
-def _lies_between(share: Tensor) -> Tensor:
-    return smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5)
+    def look_up(self, disparity: Tensor, strength: Tensor, at: Tensor) -> _Jump:
+        """What is around some pixels, differentiable."""
+        values = disparity.flatten()
+        if torch.is_grad_enabled() and disparity.requires_grad:
+            top = find_max(disparity, self.reach, torch.cat([at, find_max(self.highest, self.reach, at)]))
+            bottom = find_max(-disparity, self.reach, torch.cat([at, find_max(-self.lowest, self.reach, at)]))
+            (high, higher), (low, lower) = (values[where].chunk(2) for where in (top, bottom))
+        else:
+            high, low, higher, lower = (maps.flatten()[at] for maps in self[1:])
+        scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
+        return _Jump(values[at], high, low, higher - lower, scale)
 
 
 def smoothstep(x: Tensor) -> Tensor:
@@ -169,20 +168,71 @@ def smoothstep(x: Tensor) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
-Pixels = tuple[Tensor, Tensor, Tensor]  # batch, row, column: (N,) each
-
-
-@torch.no_grad()
-def _find_edges(disparity: Tensor, strength: Tensor) -> Pixels:
-    """Where disparity jumps: as much over 3 pixels as over 5, where a slope spans twice as much over 5."""
-    largest, smallest = local_max(disparity, 1), local_min(disparity, 1)
-    jump = 2 * (largest - smallest) - (local_max(largest, 1) - local_min(smallest, 1))
-    batch, row, column = torch.nonzero(_weigh_jump(jump, strength)[:, 0], as_tuple=True)
-    return batch, row, column
+def _find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, _Jump]:
+    """Where disparity jumps within a pixel, ``(N,)``, numbered row by row, and what is around there."""
+    windows = _Windows.around(disparity, 1)
+    with torch.no_grad():
+        at = torch.nonzero(windows.weigh(strength).flatten())[:, 0]
+    return at, windows.look_up(disparity, strength, at)
 
 
 def _weigh_jump(jump: Tensor, strength: Tensor) -> Tensor:
     return smoothstep(2 * strength.abs() * jump / _JUMP - 1)
+
+
+def _find_height(disparity: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """0 at the far side, 1 at the near one, beyond them a third surface."""
+    return (disparity - low) / (high - low).clamp(min=torch.finfo(disparity.dtype).tiny)
+
+
+def _near_share(height: Tensor) -> Tensor:
+    return smoothstep((height - 0.35) / 0.3)
+
+
+def _find_sides(
+    linear: Tensor, disparity: Tensor, edge: Tensor, mask: Tensor | None, at: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """Means of the near and of the far side around some pixels, and the pixels themselves.
+
+    Returns:
+        ``(N, 3, 5)``: near, far, here; their colour, disparity and mask, which is 0 without one.
+    """
+    same = all(values.dtype == linear.dtype for values in (disparity, edge, low, disparity if mask is None else mask))
+    if linear.device.type == "cpu" and linear.dtype in (torch.float32, torch.float64) and same and ops.load_operators():
+        return ops.side_means(linear, disparity, edge, mask, at, low, high)
+    return find_sides(linear, disparity, edge, mask, at, low, high)
+
+
+def find_sides(
+    linear: Tensor, disparity: Tensor, edge: Tensor, mask: Tensor | None, at: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """The definition of :func:`depthbokeh.ops.side_means`.
+
+    Args:
+        linear: ``(B, 3, H, W)``.
+        disparity: ``(B, 1, H, W)``.
+        edge: ``(B, 1, H, W)``, 0..1, where pixels are mixed.
+        mask: ``(B, 1, H, W)`` or ``None``.
+        at: ``(N,)``, pixels, numbered row by row through all pictures, ascending.
+        low: ``(N,)``, disparity of their far side.
+        high: The same of their near side.
+
+    Returns:
+        ``(N, 3, 5)``: near, far, here; their colour, disparity and mask, which is 0 without one.
+    """
+    known = torch.cat([linear, disparity, torch.zeros_like(disparity) if mask is None else mask, edge], 1)
+    around = _around(known, at)  # (N, P, 6)
+    height = _find_height(around[..., 3], low[:, None], high[:, None])  # (N, P)
+    share = _near_share(height)
+    belongs = smoothstep(2 - (height - 0.5).abs())
+    pure = (1 - around[..., 5]).clamp(0, 1) + _MIXED
+    # One lamp must not become several: brighter than white, a pixel counts the less.
+    dimmed = around[..., :3].amax(2).clamp(min=1).reciprocal()
+    counts = belongs * pure * dimmed * _falloff(linear)
+    values = around[..., :5]
+    return torch.stack(
+        [_mean(values, counts * share), _mean(values, counts * (1 - share)), values[:, len(_STEPS) // 2]], 1
+    )
 
 
 def _falloff(like: Tensor) -> Tensor:
@@ -190,14 +240,15 @@ def _falloff(like: Tensor) -> Tensor:
     return torch.tensor(weights, dtype=like.dtype, device=like.device)
 
 
-def _around(values: Tensor, at: Pixels, steps: list[tuple[int, int]]) -> Tensor:
+def _around(values: Tensor, at: Tensor) -> Tensor:
     """The neighbours of some pixels, those at the border counted again beyond it: (N, P, C)."""
-    batch, row, column = at
     height, width = values.shape[2:]
-    dy, dx = torch.tensor(steps, device=values.device).unbind(1)
-    rows = (row[:, None] + dy).clamp(0, height - 1)
-    columns = (column[:, None] + dx).clamp(0, width - 1)
-    return values.movedim(1, -1)[batch[:, None], rows, columns]
+    dy, dx = torch.tensor(_STEPS, device=values.device).unbind(1)
+    line = (at // width)[:, None]
+    first = line // height * height  # row of the picture
+    rows = (line + dy).clamp(first, first + height - 1)
+    columns = (at[:, None] % width + dx).clamp(0, width - 1)
+    return values.movedim(1, -1).flatten(0, 2)[rows * width + columns]
 
 
 def _mean(around: Tensor, weight: Tensor) -> Tensor:
@@ -205,6 +256,9 @@ def _mean(around: Tensor, weight: Tensor) -> Tensor:
     return (around * weight[..., None]).sum(1) / total
 
 
-def _put(values: Tensor, at: Pixels, new: Tensor) -> Tensor:
+def _put(values: Tensor, at: Tensor, new: Tensor) -> Tensor:
     """A copy with some pixels replaced; ``new`` is (N, C)."""
-    return values.movedim(1, -1).index_put(at, new).movedim(-1, 1)
+    _, channels, height, width = values.shape
+    offset = at + at // (height * width) * ((channels - 1) * height * width)
+    where = offset[:, None] + height * width * torch.arange(channels, device=at.device)
+    return values.flatten().index_put((where,), new).view_as(values)

@@ -81,6 +81,14 @@ def cover_backward(grad_picture: Tensor, spread: Tensor, before: Tensor, after: 
     return grad
 
 
+def side_means(
+    color: Tensor, disparity: Tensor, edge: Tensor, mask: Tensor | None, at: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """What is on both sides of depth edges: see :func:`depthbokeh.edges.find_sides`, which defines it."""
+    means: Tensor = torch.ops.depthbokeh.side_means(color, disparity, edge, mask, at, low, high)
+    return means
+
+
 def build_info() -> str:
     """The fingerprint of the sources that the loaded library was compiled from."""
     return str(torch.ops.depthbokeh.build_info())
@@ -97,6 +105,9 @@ def _register() -> None:
     )
     torch.library.register_fake("depthbokeh::take_slice", _fake_slice)
     torch.library.register_fake("depthbokeh::take_slice_backward", _fake_slice_backward)
+    torch.library.register_fake("depthbokeh::side_means", _fake_means)
+    torch.library.register_fake("depthbokeh::side_means_backward", _fake_means_backward)
+    torch.library.register_autograd("depthbokeh::side_means", _means_backward, setup_context=_save_means)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
     torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
@@ -128,6 +139,25 @@ def _fake_cover_backward(
     grad_picture: Tensor, spread: Tensor, before: Tensor, after: Tensor, grad_total: Tensor
 ) -> Tensor:
     return torch.empty_like(spread)
+
+
+def _fake_means(color: Tensor, disparity: Tensor, edge: Tensor, mask: Any, at: Tensor, *_: Tensor) -> Tensor:
+    return color.new_empty(at.shape[0], 3, 5)
+
+
+def _fake_means_backward(
+    grad: Tensor, color: Tensor, disparity: Tensor, edge: Tensor, mask: Any, at: Tensor, low: Tensor, high: Tensor
+) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(values) for values in (color, disparity, edge, disparity, low, high))
+
+
+def _save_means(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _means_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    color, disparity, edge, mask, low, high = torch.ops.depthbokeh.side_means_backward(grad, *ctx.saved_tensors)
+    return color, disparity, edge, mask if ctx.saved_tensors[3] is not None else None, None, low, high
 
 
 def _save_blur(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

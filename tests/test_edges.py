@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from depthbokeh.edges import separate
+from depthbokeh import ops
+from depthbokeh.edges import find_sides, separate
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.windows import find_max, local_max, local_min
 
@@ -284,3 +285,60 @@ class TestWindows:
     def test_gradient_goes_to_the_largest(self):
         values = rand(1, 1, 6, 6, dtype=torch.float64).requires_grad_()
         assert torch.autograd.gradcheck(lambda x: local_max(x, 2), values)
+
+
+class TestSides:
+    """The kernel against its definition."""
+
+    def make(self, with_mask=True, dtype=torch.float64):
+        leaves = [1.6 * rand(2, 3, 18, 23, seed=1), rand(2, 1, 18, 23, seed=2), rand(2, 1, 18, 23, seed=3)]
+        leaves = [leaf.to(dtype).requires_grad_() for leaf in leaves]
+        mask = rand(2, 1, 18, 23, seed=4).to(dtype).requires_grad_() if with_mask else None
+        disparity = leaves[1].detach()
+        # The corners and borders of both pictures and some within.
+        at = torch.unique(torch.cat([torch.arange(0, 828, 3), torch.tensor([0, 22, 391, 413, 414, 436, 805, 827])]))
+        sides = [extreme(disparity, 1).flatten()[at].requires_grad_() for extreme in (local_min, local_max)]
+        return [*leaves, mask, at, *sides]
+
+    @pytest.mark.parametrize("with_mask", [True, False])
+    def test_kernel_equals_the_definition(self, kernels, with_mask):
+        inputs = self.make(with_mask)
+        leaves = [values for values in inputs if values is not None and values.requires_grad]
+        found, expected = (run(*inputs) for run in (ops.side_means, find_sides))
+        weight = rand(*found.shape, seed=9).double() - 0.5
+        torch.testing.assert_close(found, expected)
+        gradients = (torch.autograd.grad(result, leaves, weight) for result in (found, expected))
+        for gradient, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(gradient, other)
+
+    def test_float32(self, kernels):
+        inputs = [None if values is None else values.detach() for values in self.make()]
+        narrow = [values.float() if values.is_floating_point() else values for values in inputs]
+        torch.testing.assert_close(ops.side_means(*narrow), ops.side_means(*inputs).float())
+
+    def test_threads_do_not_change_the_gradient(self, kernels):
+        inputs = self.make(dtype=torch.float32)
+        leaves, threads = [values for values in inputs if values.requires_grad], torch.get_num_threads()
+        try:
+            found = []
+            for count in (1, 3):
+                torch.set_num_threads(count)
+                found.append(torch.autograd.grad(ops.side_means(*inputs).square().sum(), leaves))
+        finally:
+            torch.set_num_threads(threads)
+        assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+    @pytest.mark.parametrize("with_mask", [True, False])
+    def test_opcheck(self, kernels, with_mask):
+        inputs = self.make(with_mask)
+        torch.library.opcheck(torch.ops.depthbokeh.side_means.default, inputs)
+        grad = torch.ones(len(inputs[4]), 3, 5, dtype=torch.float64)
+        inputs = [None if values is None else values.detach() for values in inputs]
+        torch.library.opcheck(torch.ops.depthbokeh.side_means_backward.default, [grad, *inputs])
+
+    @pytest.mark.parametrize("at", [[3, 2], [-1], [828]])
+    def test_pixels_that_do_not_exist(self, kernels, at):
+        inputs = self.make()
+        inputs[4] = torch.tensor(at)
+        with pytest.raises(RuntimeError, match="at must ascend within the pictures"):
+            ops.side_means(*inputs[:5], *(side[: len(at)] for side in inputs[5:]))
