@@ -239,21 +239,22 @@ def probe_scratch(probe: str) -> float:
 
     run(64, 64)()  # loads code and starts threads
     call = run(*TARGET_SIZE)
-    before = _reset_peak()
+    before = reset_peak()
     outputs = call()
-    grown = _peak_bytes() - before - sum(x.numel() * x.element_size() for x in outputs)
+    grown = peak_bytes() - before - sum(x.numel() * x.element_size() for x in outputs)
     return grown / (4 * TARGET_SIZE[0] * TARGET_SIZE[1])
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Sets the recorded peak back to the memory in use where the system can; returns the peak as it is then."""
     # Where it cannot, the making of the inputs counts and the figure may come out one plane too small.
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _peak_bytes()
+    return peak_bytes()
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The recorded peak of resident memory."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
@@ -424,11 +425,11 @@ def draw(curves: dict[str, Curve], machine: dict[str, Any], path: Path) -> None:
         axes.grid(which="both", alpha=0.2)
     panels[0].legend(fontsize=9)
     figure.suptitle(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}", fontsize=10)
-    _replace(path, lambda part: figure.savefig(part, dpi=130, format="png"))
+    replace_file(path, lambda part: figure.savefig(part, dpi=130, format="png"))
     plt.close(figure)
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes beside ``path`` and renames: a reader sees the old file or the whole new one."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     os.close(handle)
@@ -483,7 +484,7 @@ def main() -> int:
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    _replace(arguments.out / "kernel_cpu.json", lambda part: part.write_text(text, encoding="utf-8"))
+    replace_file(arguments.out / "kernel_cpu.json", lambda part: part.write_text(text, encoding="utf-8"))
     draw(curves, machine, arguments.out / "kernel_cpu.png")
     console.print(f"kernel_cpu.json and kernel_cpu.png are in {arguments.out}; {report['seconds']} s")
     return 0
