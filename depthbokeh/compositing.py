@@ -13,6 +13,7 @@ from .aperture import Aperture
 from .blur import Backend, scatter_blur
 from .color import Gamma, decode, encode, luminance, recover_highlights
 from .edges import smoothstep
+from .enlarging import enlarge
 from .fill import fill_behind
 from .layers import DefocusLayers, Span, find_span
 from .slices import blur_layers
@@ -195,7 +196,4 @@ def render_hidden(layers: DefocusLayers, shape: Aperture, whole: Whole, backend:
     light = torch.cat([known[:, :3], torch.ones_like(defocus)], 1)
     spread = scatter_blur(light, known[:, 3:].abs() / step, shape, backend=backend)
     filled = spread[:, :3] / spread[:, 3:].clamp(min=_LEAST)
-    if step == 1:
-        return filled
-    height, width = layers.alpha.shape[3:]
-    return F.interpolate(filled, scale_factor=step, mode="bilinear", align_corners=False)[..., :height, :width]
+    return filled if step == 1 else enlarge(filled, step, *layers.alpha.shape[3:])

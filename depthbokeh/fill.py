@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .edges import smoothstep
+from .enlarging import enlarge
 
 # A weight below this counts as nothing known.
 _LEAST = 1e-6
@@ -39,7 +40,7 @@ def push_pull(values: Tensor, weight: Tensor) -> Tensor:
     means = F.avg_pool2d(F.pad(values * weight, odd), 2) / known.clamp(min=_LEAST)
     # Whoever knows one of four pixels knows their mean as well as it gets.
     coarse = push_pull(means, (4 * known).clamp(max=1))
-    around = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+    around = enlarge(coarse, 2, height, width)
     return values * weight + (1 - weight) * around
 
 
@@ -69,8 +70,8 @@ def _fill_behind(values: Tensor, lowest: Tensor, size: int, reach: int) -> Tenso
     odd = (0, width % 2, 0, height % 2)
     coarse = F.avg_pool2d(_favour_far(F.pad(values, odd, mode="replicate"), lowest), 2)
     coarse = _fill_behind(coarse[:, :-1] / coarse[:, -1:], lowest, 2 * size, reach)
-    around = F.interpolate(_favour_far(coarse, lowest), scale_factor=2, mode="bilinear", align_corners=False)
-    around = (around[:, :-1] / around[:, -1:])[..., :height, :width]
+    around = enlarge(_favour_far(coarse, lowest), 2, height, width)
+    around = around[:, :-1] / around[:, -1:]
     kept = smoothstep((3 - (values[:, -1:] - around[:, -1:])) / 2)
     return around + kept * (values - around)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .color import Gamma, decode
 from .edges import separate, sharpen, smoothstep
+from .enlarging import enlarge
 from .fill import push_pull
 from .optics import signed_defocus
 from .windows import local_min
@@ -365,8 +366,7 @@ def _fill_coarsely(values: Tensor, weight: Tensor, sure: Tensor) -> Tensor:
 
 
 def _refine(coarse: Tensor, like: Tensor) -> Tensor:
-    height, width = like.shape[2:]
-    return F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)[..., :height, :width]
+    return enlarge(coarse, 4, *like.shape[2:])
 
 
 def _check_maps(disparity: Tensor | None, mask: Tensor | None, image: Tensor | None) -> None:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from depthbokeh import ops
 from depthbokeh.edges import find_sides, separate
+from depthbokeh.enlarging import enlarge
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.windows import find_max, local_max, local_min
 
@@ -261,6 +262,19 @@ class TestFillBehind:
             lambda values, defocus: fill_behind(values, defocus, 4),
             (rand(1, 2, 6, 7, dtype=torch.float64).requires_grad_(), defocus.requires_grad_()),
         )
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("size", [(12, 24), (10, 23), (1, 1), (1, 9)])
+def test_enlargement_and_its_gradient_are_those_of_interpolation(factor, size):
+    squares = [-(-side // factor) for side in size]
+    values = rand(2, 3, *squares, dtype=torch.float64).requires_grad_()
+    expected = F.interpolate(values, scale_factor=factor, mode="bilinear")[..., : size[0], : size[1]]
+    found, weight = enlarge(values, factor, *size), rand(2, 3, *size, seed=1, dtype=torch.float64)
+    assert torch.equal(found, expected)
+    gradients = [torch.autograd.grad(result, values, weight)[0] for result in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert torch.autograd.gradgradcheck(lambda x: enlarge(x, factor, *size).square(), [values])
 
 
 class TestWindows:
