@@ -316,14 +316,21 @@ def fuse_layers(
     if image is not None:
         edges = separate(decode(image, gamma), seen, scale, mask)
         at = edges.edge
-        front = front + at * (edges.coverage - front)
-        near, far = near + at * (edges.near_disparity - near), far + at * (edges.far_disparity - far)
+        near = _mix(at, near, front, edges.near_disparity, edges.coverage)
         # At an edge the far surface goes on behind the near one.
-        behind = behind + at * (1 - behind)
+        far = _mix(at, far, behind, edges.far_disparity, torch.ones_like(behind))
+        front, behind = front + at * (edges.coverage - front), behind + at * (1 - behind)
         color = torch.stack([edges.far, edges.near], 1)
     offset = _beyond_slab(torch.stack([far, near], 1) - plane[:, None], slab)  # (B, 2, 1, H, W)
     surfaces = DefocusLayers(torch.stack([behind, front], 1), scale[:, None] * offset, color)
     return surfaces if layers is None else surfaces.slice(layers)
+
+
+def _mix(share: Tensor, old: Tensor, old_cover: Tensor, new: Tensor, new_cover: Tensor) -> Tensor:
+    """Of two surfaces the one that covers more counts more: what lies in an empty one is nowhere."""
+    least = torch.finfo(old.dtype).eps
+    was, comes = (1 - share) * (old_cover + least), share * (new_cover + least)
+    return (was * old + comes * new) / (was + comes)
 
 
 def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -169,6 +169,18 @@ class TestFuseLayers:
         assert near[mask == 1].abs().max() < 2
         assert (far[mask == 0] + 6).abs().max() < 2
 
+    def test_edges_far_from_the_mask_do_not_take_the_subjects_place(self):
+        # A slight edge in the background, which counts in part, and a subject at the left.
+        disparity = torch.full((1, 1, 32, 64), 0.1)
+        disparity[..., 40:] = 0.2
+        disparity[..., :12] = mask_at = 1.0
+        mask = (disparity == mask_at).float()
+        layers = fuse_layers(disparity, mask, focus=1.0, strength=7.5, image=rand(1, 3, 32, 64), layers=None)
+        background = layers.defocus[0, :, 0, :, 30:]
+        partly = (layers.alpha[0, 1, 0, :, 30:] > 1e-3) & (layers.alpha[0, 1, 0, :, 30:] < 1)
+        assert partly.any()
+        assert background[1][partly].max() < -5.9
+
     def test_mask_behind_what_is_around_it(self):
         mask = box_mask()
         surfaces = fuse_layers(0.8 - 0.6 * mask, mask, strength=10.0, layers=None)
