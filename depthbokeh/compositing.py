@@ -170,9 +170,13 @@ def extend_layers(layers: DefocusLayers, margin: int, brightest: Tensor) -> Defo
 
 
 def _dim(color: Tensor, brightest: Tensor) -> Tensor:
-    """Lights no brighter than four times the mean: what is made up must not be one more lamp."""
+    """Lights no brighter than four times the mean: what is made up must not be one more lamp.
+
+    Up to white, it may be the sky and stays.
+    """
     bright = luminance(color.flatten(0, -4)).view_as(color[..., :1, :, :])
-    return color * (brightest / bright.clamp(min=_LEAST)).clamp(max=1)
+    dimmed = (brightest / bright.clamp(min=_LEAST)).clamp(max=1)
+    return color * (1 + smoothstep(bright - 1) * (dimmed - 1))
 
 
 def _find_step(reach: int) -> int:

@@ -227,6 +227,12 @@ class TestLights:
         within = disk_beyond(torch.tensor(-0.5), torch.tensor(6.0))
         assert float(light) == pytest.approx(20 * float(within), rel=0.05)
 
+    def test_white_goes_on_beyond_the_frame_however_dark_the_rest(self):
+        image = torch.full((1, 3, 48, 96), 0.01)
+        image[..., 84:] = 1.0
+        layers = DefocusLayers(torch.ones(1, 1, 1, 48, 96), torch.full((1, 1, 1, 48, 96), -6.0))
+        assert render(image, layers)[..., -1].amin() > 0.99
+
     def test_highlights_are_recovered_out_of_focus_only(self):
         image = torch.full((1, 3, 41, 61), 0.1)
         image[..., 20, [15, 45]] = 1
