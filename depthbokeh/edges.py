@@ -116,8 +116,13 @@ def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
     share = _find_height(jump.own, jump.low, jump.high)
     between = smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5)
     between = between * _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)
+    # A third surface between the two is flat; what passes over from one to the other is steep.
+    values = disparity.flatten()
+    step = values[find_max(disparity, 1, at)] - values[find_max(-disparity, 1, at)]
+    steepness = step / (jump.high - jump.low).clamp(min=torch.finfo(disparity.dtype).tiny)
+    between = between * smoothstep((steepness - 0.15) / 0.25)
     change = between * (torch.where(share > 0.5, jump.high, jump.low) - jump.own)
-    return disparity.flatten().index_add(0, at, change).view_as(disparity)
+    return values.index_add(0, at, change).view_as(disparity)
 
 
 class _Jump(NamedTuple):

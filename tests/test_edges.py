@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from depthbokeh import ops
-from depthbokeh.edges import find_sides, separate
+from depthbokeh.edges import find_sides, separate, sharpen
 from depthbokeh.enlarging import enlarge
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.windows import find_max, local_max, local_min
@@ -163,6 +163,34 @@ class TestSeparate:
         assert torch.autograd.gradcheck(
             lambda *given: tuple(separate(*given)), [leaf.requires_grad_() for leaf in leaves], atol=1e-5
         )
+
+
+class TestSharpen:
+    """768 px wide: an edge may be soft over 3 px to either side."""
+
+    @staticmethod
+    def profile(*steps):
+        """Disparity along a row: one value up to each column, straight lines between."""
+        x = torch.arange(768.0)
+        values = torch.zeros(768)
+        for (left, start), (right, end) in pairwise(steps):
+            inside = (x >= left) & (x <= right)
+            values[inside] = start + (end - start) * (x[inside] - left) / (right - left)
+        return values.expand(1, 1, 8, -1)
+
+    def test_soft_edge_becomes_a_step_in_its_middle(self):
+        sharp = sharpen(self.profile((0, 0.2), (380, 0.2), (385, 0.8), (768, 0.8)), STRENGTH)[0, 0, 4]
+        assert sharp[:383].eq(sharp[0]).all()
+        assert sharp[383:].eq(sharp[-1]).all()
+
+    def test_slope_stays(self):
+        slope = self.profile((0, 0.0), (768, 3.0))
+        assert torch.equal(sharpen(slope, STRENGTH), slope)
+
+    def test_third_surface_between_two_stays(self):
+        steps = (0, 0.0), (379, 0.0), (380, 0.5), (384, 0.5), (385, 1.0), (768, 1.0)
+        between = sharpen(self.profile(*steps), STRENGTH)[0, 0, 4, 381:384]
+        assert torch.allclose(between, torch.full((3,), 0.5), atol=1e-6)
 
 
 class TestPushPull:
