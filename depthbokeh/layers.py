@@ -329,7 +329,8 @@ def fuse_layers(
 def _mix(share: Tensor, old: Tensor, old_cover: Tensor, new: Tensor, new_cover: Tensor) -> Tensor:
     """Of two surfaces the one that covers more counts more: what lies in an empty one is nowhere."""
     least = torch.finfo(old.dtype).eps
-    was, comes = (1 - share) * (old_cover + least), share * (new_cover + least)
+    # A mask that was resized may exceed 1 by rounding.
+    was, comes = (1 - share) * (old_cover.clamp(min=0) + least), share * (new_cover.clamp(min=0) + least)
     return (was * old + comes * new) / (was + comes)
 
 

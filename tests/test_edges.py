@@ -1,5 +1,7 @@
 """Mixed pixels at depth edges against pictures whose surfaces are known; fillings and windows against closed forms."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -173,7 +175,7 @@ class TestSharpen:
         """Disparity along a row: one value up to each column, straight lines between."""
         x = torch.arange(768.0)
         values = torch.zeros(768)
-        for (left, start), (right, end) in pairwise(steps):
+        for (left, start), (right, end) in itertools.pairwise(steps):
             inside = (x >= left) & (x <= right)
             values[inside] = start + (end - start) * (x[inside] - left) / (right - left)
         return values.expand(1, 1, 8, -1)

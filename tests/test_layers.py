@@ -181,6 +181,15 @@ class TestFuseLayers:
         assert partly.any()
         assert background[1][partly].max() < -5.9
 
+    def test_mask_a_rounding_above_one_is_one(self):
+        mask, image = box_mask(), rand(1, 3, 64, 96)
+        above = torch.where(mask > 0, 1 + torch.finfo(mask.dtype).eps, mask)
+        layers, expected = (
+            fuse_layers(STEP, values, strength=5.0, image=image, layers=None) for values in (above, mask)
+        )
+        assert torch.allclose(layers.defocus, expected.defocus, atol=1e-4)
+        assert torch.allclose(layers.alpha, expected.alpha, atol=1e-4)
+
     def test_mask_behind_what_is_around_it(self):
         mask = box_mask()
         surfaces = fuse_layers(0.8 - 0.6 * mask, mask, strength=10.0, layers=None)
