@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .compositing import composite
     from .fitting import LensFit, fit_lens
     from .layers import DefocusLayers, find_focus, fuse_defocus, fuse_layers
+    from .refine import refine_disparity
     from .render import BokehRenderer, render_defocus
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "fuse_defocus",
     "fuse_layers",
     "gather_blur",
+    "refine_disparity",
     "render_defocus",
     "scatter_blur",
 ]
@@ -48,6 +50,7 @@ _HOMES = {
     "fuse_defocus": "layers",
     "fuse_layers": "layers",
     "gather_blur": "blur",
+    "refine_disparity": "refine",
     "render_defocus": "render",
     "scatter_blur": "blur",
 }

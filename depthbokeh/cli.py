@@ -115,6 +115,10 @@ def render(
             help="fast: two passes; default: layers that occlude each other; exact: the mean of views, minutes.",
         ),
     ] = "default",
+    refine: Annotated[
+        bool,
+        typer.Option("--refine", help="Move the edges of a coarse disparity (as MegaDepth's) to those of the photo."),
+    ] = False,
     max_size: Annotated[
         int | None, typer.Option(min=1, help="Reduce the photo to this many pixels on its longer side first.")
     ] = None,
@@ -142,6 +146,7 @@ def render(
         aperture=aperture,
         highlights=highlights,
         quality=cast("Any", quality),  # checked there
+        refine=refine,
         max_size=max_size,
         save_maps=save_maps,
         overwrite=overwrite,

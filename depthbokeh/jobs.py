@@ -36,6 +36,7 @@ class Settings:
     aperture: str = "disk"
     highlights: float = 4.0
     quality: Quality = "default"
+    refine: bool = False
     max_size: int | None = None
     save_maps: Path | None = None
     overwrite: bool = False
@@ -239,7 +240,7 @@ def _scale(settings: Settings, scale: float) -> Settings:
 
 def _render(image: Tensor, disparity: Tensor | None, mask: Tensor | None, settings: Settings, exif: Lens) -> Rendering:
     renderer = BokehRenderer(settings.aperture, highlights=settings.highlights, quality=settings.quality)
-    pipeline = BokehPipeline(renderer, reduce_large=True)
+    pipeline = BokehPipeline(renderer, reduce_large=True, refine=settings.refine)
     if disparity is None and mask is None:
         mask = pipeline.mask_model(image, settings.subject)
         disparity = pipeline.depth_model(image, mask)

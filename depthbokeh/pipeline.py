@@ -10,6 +10,7 @@ from .exact import Progress
 from .large import render_large
 from .layers import Focus, find_focus, fuse_defocus
 from .models import create_depth_model, create_mask_model
+from .refine import refine_disparity
 from .render import BokehRenderer
 
 
@@ -31,6 +32,8 @@ class BokehPipeline(nn.Module):
         depth_model: Name for :func:`depthbokeh.models.create_depth_model`, or a module photo, mask → disparity.
         reduce_large: Whether photos of over four megapixels are rendered reduced, without gradients, unless the
             renderer's quality is ``"exact"``: see :func:`depthbokeh.large.render_large`.
+        refine: Whether the disparity is so coarse that its edges are to be moved to the photo's first: see
+            :func:`depthbokeh.refine_disparity`.
 
     Example:
         >>> import torch
@@ -47,12 +50,14 @@ class BokehPipeline(nn.Module):
         depth_model: str | nn.Module = "ground_plane",
         *,
         reduce_large: bool = False,
+        refine: bool = False,
     ) -> None:
         super().__init__()
         self.renderer = renderer if renderer is not None else BokehRenderer()
         self.mask_model = create_mask_model(mask_model) if isinstance(mask_model, str) else mask_model
         self.depth_model = create_depth_model(depth_model) if isinstance(depth_model, str) else depth_model
         self.reduce_large = reduce_large
+        self.refine = refine
 
     def forward(
         self,
@@ -80,6 +85,8 @@ class BokehPipeline(nn.Module):
         if disparity is None and mask is None:
             mask = self.mask_model(photo, box) if box is not None else self.mask_model(photo)
             disparity = self.depth_model(photo, mask)
+        if self.refine and disparity is not None:
+            disparity = refine_disparity(disparity, photo)
         # Found once: the map and the picture must be in focus at the same place.
         if disparity is not None:
             focus = find_focus(disparity, mask, photo, focus)
