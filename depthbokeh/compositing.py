@@ -15,6 +15,7 @@ from .color import Gamma, decode, encode, luminance, recover_highlights
 from .edges import smoothstep
 from .enlarging import enlarge
 from .fill import fill_behind
+from .highlights import weigh_lamps
 from .layers import DefocusLayers, Span, find_span
 from .slices import blur_layers
 
@@ -47,7 +48,8 @@ def composite(
         layers: See :func:`depthbokeh.fuse_layers`.
         aperture: Shape of the blur, see :class:`depthbokeh.Aperture`.
         gamma: ``"srgb"``, ``"linear"`` or an exponent: how image and result are encoded.
-        highlights: How many times brighter clipped pixels are made before the blur (1 or more), or ``None``.
+        highlights: How many times brighter clipped lamps are made before the blur (1 or more), or ``None``; see
+            :func:`depthbokeh.highlights.weigh_lamps`.
         slices: Sort what is in the layers into so many depth slices on the way, one at a time, which saves the memory
             for all of them at once; ``None`` takes the layers as they are.
         backend: See :func:`depthbokeh.scatter_blur`.
@@ -138,13 +140,13 @@ def prepare_layers(image: Tensor, layers: DefocusLayers, gamma: Gamma, highlight
     light = decode(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image, gamma)
     color = layers.color if layers.color is not None else light[:, None].expand(-1, count, -1, -1, -1)
     layers = DefocusLayers(*(values.to(light.dtype) for values in (layers.alpha, layers.defocus, color)))
-    return layers if highlights is None else _recover(layers, highlights)
+    return layers if highlights is None else _recover(layers, highlights, weigh_lamps(light))
 
 
-def _recover(layers: DefocusLayers, gain: float) -> DefocusLayers:
-    """Brightens clipped lights where they are out of focus; what is in focus keeps them as they are."""
+def _recover(layers: DefocusLayers, gain: float, lamps: Tensor) -> DefocusLayers:
+    """Brightens clipped lamps where they are out of focus; what is in focus keeps them as they are."""
     assert layers.color is not None
-    blurred = smoothstep(layers.defocus.abs() - 0.5).flatten(0, 1)  # (B K, 1, H, W)
+    blurred = (lamps[:, None] * smoothstep(layers.defocus.abs() - 0.5)).flatten(0, 1)  # (B K, 1, H, W)
     if not 1 <= gain < math.inf:
         raise ValueError(f"highlights must be a finite number, at least 1, got {gain}")
     color = recover_highlights(layers.color.flatten(0, 1), gain=1 + (gain - 1) * blurred)

@@ -13,6 +13,7 @@ from .blur import Backend, gather_blur, scatter_blur
 from .color import Gamma, decode, encode, recover_highlights
 from .compositing import composite
 from .exact import Progress, render_views
+from .highlights import weigh_lamps
 from .layers import Focus, fuse_defocus, fuse_layers
 
 Quality = Literal["fast", "default", "exact"]
@@ -45,7 +46,8 @@ def render_defocus(
         defocus: ``(B, 1, H, W)``, signed, pixels: see :func:`depthbokeh.layers.fuse_defocus`.
         aperture: Shape of the blur, see :class:`depthbokeh.Aperture`.
         gamma: ``"srgb"``, ``"linear"`` or an exponent: how image and result are encoded.
-        highlights: How many times brighter clipped pixels are made before the blur (1 or more), or ``None``.
+        highlights: How many times brighter clipped lamps are made before the blur (1 or more), or ``None``; see
+            :func:`depthbokeh.highlights.weigh_lamps`.
         backend: See :func:`depthbokeh.scatter_blur`.
 
     Returns:
@@ -64,13 +66,21 @@ def render_defocus(
     if defocus.shape != (image.shape[0], 1, *image.shape[2:]):
         raise ValueError(f"defocus must be (B, 1, H, W) of the image's size, got {tuple(defocus.shape)}")
     shape = Aperture.parse(aperture)
+    gain = None if highlights is None else _find_gain(image, gamma, highlights)
     if not torch.is_grad_enabled() and defocus.numel() > _BAND_PIXELS:
-        return _render_in_bands(image, defocus, shape, gamma, highlights, backend)
-    return _render(image, defocus, shape, gamma, highlights, backend)
+        return _render_in_bands(image, defocus, shape, gamma, gain, backend)
+    return _render(image, defocus, shape, gamma, gain, backend)
+
+
+def _find_gain(image: Tensor, gamma: Gamma, highlights: float) -> Tensor:
+    """How much brighter every pixel is made if it is clipped, (B, 1, H, W)."""
+    if not 1 <= highlights < math.inf:
+        raise ValueError(f"highlights must be a finite number, at least 1, got {highlights}")
+    return 1 + (highlights - 1) * weigh_lamps(decode(image.amax(1, keepdim=True), gamma))
 
 
 def _render_in_bands(
-    image: Tensor, defocus: Tensor, shape: Aperture, gamma: Gamma, highlights: float | None, backend: Backend
+    image: Tensor, defocus: Tensor, shape: Aperture, gamma: Gamma, gain: Tensor | None, backend: Backend
 ) -> Tensor:
     """The same result, a band of rows at a time, each with all the rows around it that its light comes from."""
     batch, _, height, width = image.shape
@@ -80,17 +90,18 @@ def _render_in_bands(
     for top in range(0, height, rows):
         above, bottom = max(0, top - halo), min(height, top + rows)
         part = slice(above, min(height, bottom + halo))
-        band = _render(image[:, :, part], defocus[:, :, part], shape, gamma, highlights, backend)
+        brighter = None if gain is None else gain[:, :, part]
+        band = _render(image[:, :, part], defocus[:, :, part], shape, gamma, brighter, backend)
         rendered[:, :, top:bottom] = band[:, :, top - above : bottom - above]
     return rendered
 
 
 def _render(
-    image: Tensor, defocus: Tensor, shape: Aperture, gamma: Gamma, highlights: float | None, backend: Backend
+    image: Tensor, defocus: Tensor, shape: Aperture, gamma: Gamma, gain: Tensor | None, backend: Backend
 ) -> Tensor:
     light = decode(image, gamma)
     # What is in focus keeps its clipped lights as they are.
-    radiance = light if highlights is None else recover_highlights(light, gain=highlights)
+    radiance = light if gain is None else recover_highlights(light, gain=gain)
     radius = defocus.abs()
     sharp = (1 + _SHARP_RADIUS - radius).clamp(0, 1)  # (B, 1, H, W)
     front = (1 - sharp) * (defocus > 0)
@@ -137,7 +148,8 @@ class BokehRenderer(nn.Module):
         aperture: Shape of the blur, see :class:`depthbokeh.Aperture`.
         layers: How many depth slices are blurred apart; the result hardly depends on it.
         gamma: ``"srgb"``, ``"linear"`` or an exponent: how image and result are encoded.
-        highlights: How many times brighter clipped pixels are made before the blur, or ``None``.
+        highlights: How many times brighter clipped lamps are made before the blur, or ``None``; see
+            :func:`depthbokeh.highlights.weigh_lamps`.
         quality: ``"default"`` renders layers (:func:`depthbokeh.composite`), ``"fast"`` blurs once behind and once in
             front of the focus (:func:`depthbokeh.render_defocus`), ``"exact"`` takes the mean of hundreds of views
             through the lens (:func:`depthbokeh.exact.render_views`): for final pictures, without gradients.
