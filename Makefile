@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/cpu/*.cpp cuda/cpu/*.h)
+NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/*.cu cuda/*.cuh cuda/cpu/*.cpp cuda/cpu/*.h cuda/emu/*.cpp cuda/emu/*.h)
 SUITES := benchmarks/bench_blur.py benchmarks/bench_render.py
 REV ?= HEAD
 

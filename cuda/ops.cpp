@@ -1,10 +1,6 @@
 // The operators: schemas, and their CPU side from tensors to kernels. Only the LibTorch stable ABI is used, so that
 // one binary serves every torch from 2.10 on.
 #include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <cmath>
 #include <string>
@@ -13,6 +9,8 @@
 
 #include "cpu/kernels.h"
 #include "cpu/tiles.h"
+#include "schemas.h"
+#include "tensors.h"
 
 #ifndef DEPTHBOKEH_SOURCE_HASH
 #define DEPTHBOKEH_SOURCE_HASH unknown
@@ -22,38 +20,6 @@
 
 namespace depthbokeh {
 namespace {
-
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
-// The image as the kernels want it: contiguous, float or double.
-Tensor as_real(const Tensor& t, ScalarType real) {
-  return torch::stable::contiguous(t.scalar_type() == real ? t : torch::stable::to(t, real));
-}
-
-ScalarType real_type(const Tensor& image) {
-  switch (image.scalar_type()) {
-    case ScalarType::Double:
-      return ScalarType::Double;
-    case ScalarType::Float:
-    case ScalarType::Half:
-    case ScalarType::BFloat16:
-      return ScalarType::Float;
-    default:
-      STD_TORCH_CHECK(false, "image must be float16, bfloat16, float32 or float64");
-  }
-  return ScalarType::Float;
-}
-
-void check(const Tensor& image, const Tensor& radius, const Tensor& aperture) {
-  STD_TORCH_CHECK(image.dim() == 4 && radius.dim() == 4, "image and radius must have four dimensions");
-  STD_TORCH_CHECK(radius.size(0) == image.size(0) && radius.size(1) == 1 && radius.size(2) == image.size(2) &&
-                      radius.size(3) == image.size(3),
-                  "radius must be (B, 1, H, W) of the image's size");
-  STD_TORCH_CHECK(image.size(2) < (1 << 24) && image.size(3) < (1 << 24), "image sides must be below 2^24");
-  STD_TORCH_CHECK(aperture.dim() == 2 && aperture.size(1) == 8 && aperture.scalar_type() == ScalarType::Double,
-                  "aperture must be (N, 8) float64");
-}
 
 // Holds the tensors that a Problem points into.
 template <typename Real>
@@ -83,8 +49,6 @@ struct Call {
     problem.dazzling = find_dazzling(problem.image, image.numel(), problem.brightest);
   }
 };
-
-Tensor cast(const Tensor& t, ScalarType type) { return t.scalar_type() == type ? t : torch::stable::to(t, type); }
 
 template <typename Real>
 using Kernel = void (*)(const Problem<Real>&, bool);
@@ -136,11 +100,9 @@ std::string build_info() { return DEPTHBOKEH_AS_TEXT(DEPTHBOKEH_SOURCE_HASH); }
 }  // namespace depthbokeh
 
 STABLE_TORCH_LIBRARY(depthbokeh, m) {
-  m.def("scatter_blur(Tensor image, Tensor radius, Tensor aperture, int kind, bool slope) -> Tensor");
-  m.def("gather_blur(Tensor image, Tensor radius, Tensor aperture, int kind, bool slope) -> Tensor");
-  m.def(
-      "gather_blur_backward(Tensor image, Tensor radius, Tensor weight, Tensor aperture, int kind) -> (Tensor, "
-      "Tensor)");
+  m.def(depthbokeh::kScatterBlur);
+  m.def(depthbokeh::kGatherBlur);
+  m.def(depthbokeh::kGatherBlurBackward);
   m.def("build_info() -> str");
 }
 

@@ -4,13 +4,12 @@
 
 #include <vector>
 
+#include "../levels.h"
 #include "kernels.h"
 #include "tiles.h"
 
 namespace depthbokeh {
 namespace {
-
-constexpr double kSigma0 = 1.0 / 6, kRatio = 1.2;
 
 // Thirty-two sums, held in registers.
 template <typename Real>
@@ -42,30 +41,11 @@ struct Block {
   }
 };
 
-// Integrals over pixels of a Gaussian cut at three sigma: taps 0..n of the even kernel, of sum 1 over all.
+// Taps 0..n of the even kernel.
 std::vector<double> sample_gaussian(double sigma, int most) {
-  const int count = static_cast<int>(std::min(std::max(0.0, std::ceil(3 * sigma - 0.5)), double(most)));
-  const auto integral = [sigma](double edge) {
-    return std::erf(std::min(edge, 3 * sigma) / (sigma * std::sqrt(2.0))) / std::erf(3 / std::sqrt(2.0));
-  };
-  std::vector<double> taps{integral(0.5)};
-  for (int i = 1; i <= count; ++i) taps.push_back((integral(i + 0.5) - integral(i - 0.5)) / 2);
+  std::vector<double> taps;
+  for (int i = 0; i <= gaussian_reach(sigma, most); ++i) taps.push_back(gaussian_tap(i, sigma));
   return taps;
-}
-
-// The weight of `level` at a pixel whose own width is `position` levels, or its derivative to the position: the
-// cubic through the four nearest levels.
-template <typename Real>
-DEPTHBOKEH_INLINE Real level_weight(Real position, Real level, bool slope) {
-  const Real u = position - level, a = std::abs(u);
-  if (slope) {
-    const Real near = (3 * a * a - 4 * a - 1) / 2, far = -(3 * a * a - 12 * a + 11) / 6;
-    const Real w = a < 1 ? near : far;
-    return (a < 2 ? w : 0) * (u < 0 ? Real(-1) : Real(1));
-  }
-  const Real near = (1 - a * a) * (2 - a) / 2, far = (1 - a) * (2 - a) * (3 - a) / 6;
-  const Real w = a < 1 ? near : far;
-  return a < 2 ? w : 0;
 }
 
 template <typename Real>

@@ -1,0 +1,95 @@
+// What the kernels ask of a picture beforehand: how far its pixels reach and how bright they are, by tiles.
+#pragma once
+
+#include "shape.cuh"
+
+namespace depthbokeh::cuda {
+
+constexpr int kTile = 32;            // side of a tile
+constexpr int kSurveyThreads = 256;  // a power of two
+
+template <typename Real>
+struct Facts {
+  Real smallest, largest;  // radius, that of pixels that are not blurred being 0
+  Real brightest;          // magnitude in any channel
+  double roots;            // sum of the square roots of magnitudes
+
+  DEPTHBOKEH_INLINE static Facts none() { return {Real(INFINITY), 0, 0, 0}; }
+  DEPTHBOKEH_INLINE void add(const Facts& other) {
+    smallest = smaller(smallest, other.smallest);
+    largest = larger(largest, other.largest);
+    brightest = larger(brightest, other.brightest);
+    roots += other.roots;
+  }
+};
+
+template <typename Real>
+struct Survey {
+  Facts<Real>* tiles;   // (B, rows, columns)
+  Facts<Real>* images;  // (B,)
+  int rows, columns;
+  int64_t values;  // of an image
+
+  DEPTHBOKEH_INLINE const Facts<Real>& tile(int64_t image, int row, int column) const {
+    return tiles[(image * rows + row) * columns + column];
+  }
+  // Running sums in float lose what is 1e-7 of the brightest value; see find_dazzling in cpu/tiles.h.
+  DEPTHBOKEH_INLINE Real dazzling(int64_t image) const {
+    const double mean = images[image].roots / double(values);
+    return larger(Real(4), Real(32 * mean * mean));
+  }
+};
+
+template <typename Real>
+using SharedFacts = Facts<Real>[kSurveyThreads];
+
+// Adds up what the threads of a block have found; thread 0 gets the sum. The order is always the same.
+template <typename Real>
+__device__ Facts<Real> reduce_block(SharedFacts<Real>& shared, const Facts<Real>& own) {
+  shared[threadIdx.x] = own;
+  for (int half = kSurveyThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (int(threadIdx.x) < half) shared[threadIdx.x].add(shared[threadIdx.x + half]);
+  }
+  return shared[threadIdx.x];
+}
+
+// A block for every tile.
+template <typename Real>
+__global__ void __launch_bounds__(kSurveyThreads)
+    survey_tiles(const Picture<Real> p, const __grid_constant__ Shape<Real> shape, const Survey<Real> survey) {
+  DEPTHBOKEH_SHARED(SharedFacts<Real>, shared);
+  const int64_t tile = blockIdx.x, image = tile / (int64_t(survey.rows) * survey.columns);
+  const int row = static_cast<int>(tile / survey.columns % survey.rows);
+  const int column = static_cast<int>(tile % survey.columns);
+  const int x = column * kTile + threadIdx.x % kTile;
+  Facts<Real> own = Facts<Real>::none();
+  for (int y = row * kTile + threadIdx.x / kTile; y < smaller(p.height, (row + 1) * kTile);
+       y += kSurveyThreads / kTile) {
+    if (x >= p.width) break;
+    const int64_t at = int64_t(y) * p.width + x;
+    const Real r = p.radius[image * p.plane() + at], blurred = shape.blurs(r) ? r : 0;
+    own.smallest = smaller(own.smallest, blurred);
+    own.largest = larger(own.largest, blurred);
+    for (int64_t c = 0; c < p.channels; ++c) {
+      const Real light = std::abs(p.image[(image * p.channels + c) * p.plane() + at]);
+      own.brightest = larger(own.brightest, light);
+      own.roots += std::sqrt(light);
+    }
+  }
+  own = reduce_block(shared, own);
+  if (threadIdx.x == 0) survey.tiles[tile] = own;
+}
+
+// A block for every image.
+template <typename Real>
+__global__ void __launch_bounds__(kSurveyThreads) survey_images(const Survey<Real> survey) {
+  DEPTHBOKEH_SHARED(SharedFacts<Real>, shared);
+  const int64_t tiles = int64_t(survey.rows) * survey.columns;
+  Facts<Real> own = Facts<Real>::none();
+  for (int64_t i = threadIdx.x; i < tiles; i += kSurveyThreads) own.add(survey.tiles[blockIdx.x * tiles + i]);
+  own = reduce_block(shared, own);
+  if (threadIdx.x == 0) survey.images[blockIdx.x] = own;
+}
+
+}  // namespace depthbokeh::cuda
