@@ -15,6 +15,8 @@ from torch import Tensor
 from . import _native
 from .aperture import Aperture
 
+LIBRARY = "depthbokeh"
+
 _registered = False
 
 
@@ -22,24 +24,35 @@ def load_operators(*, may_compile: bool = True) -> bool:
     """Loads the native library if need be and tells whether its operators can be called."""
     global _registered
     if not _registered and _native.load(may_compile=may_compile).loaded:
-        _register()
+        register(LIBRARY)
         _registered = True
     return _registered
 
 
-# torch.compile then runs it while it traces and takes the answer for granted.
+def has_kernels(device: str) -> bool:
+    """Whether the native library, loaded if need be, has kernels for a type of device, ``"cpu"`` or ``"cuda"``."""
+    key = {"cpu": "CPU", "cuda": "CUDA"}.get(device)
+    if key is None or not load_operators():
+        return False
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"{LIBRARY}::scatter_blur", key))
+
+
+# torch.compile then runs them while it traces and takes the answer for granted.
 load_operators._dynamo_marked_constant = True  # type: ignore[attr-defined]
+has_kernels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def scatter_blur(image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
+def scatter_blur(image: Tensor, radius: Tensor, aperture: Aperture, library: str = LIBRARY) -> Tensor:
     """Spreads every pixel of ``image`` (B, C, H, W) over its own disk; ``radius`` (B, 1, H, W)."""
-    blurred: Tensor = torch.ops.depthbokeh.scatter_blur(image, radius, aperture.rows, int(aperture.kind), False)
+    operators = getattr(torch.ops, library)
+    blurred: Tensor = operators.scatter_blur(image, radius, aperture.rows, int(aperture.kind), False)
     return blurred
 
 
-def gather_blur(image: Tensor, radius: Tensor, aperture: Aperture) -> Tensor:
+def gather_blur(image: Tensor, radius: Tensor, aperture: Aperture, library: str = LIBRARY) -> Tensor:
     """Averages ``image`` (B, C, H, W) over every pixel's own disk; ``radius`` (B, 1, H, W)."""
-    blurred: Tensor = torch.ops.depthbokeh.gather_blur(image, radius, aperture.rows, int(aperture.kind), False)
+    operators = getattr(torch.ops, library)
+    blurred: Tensor = operators.gather_blur(image, radius, aperture.rows, int(aperture.kind), False)
     return blurred
 
 
@@ -94,14 +107,16 @@ def build_info() -> str:
     return str(torch.ops.depthbokeh.build_info())
 
 
-def _register() -> None:
+def register(library: str) -> None:
+    """Tells torch the shapes and derivatives of a library's operators."""
+    backward = _Backward(getattr(torch.ops, library))
     for name in ("scatter_blur", "gather_blur"):
-        torch.library.register_fake(f"depthbokeh::{name}", _fake_blur)
-    torch.library.register_fake("depthbokeh::gather_blur_backward", _fake_backward)
-    torch.library.register_autograd("depthbokeh::scatter_blur", _scatter_backward, setup_context=_save_blur)
-    torch.library.register_autograd("depthbokeh::gather_blur", _gather_backward, setup_context=_save_blur)
+        torch.library.register_fake(f"{library}::{name}", _fake_blur)
+    torch.library.register_fake(f"{library}::gather_blur_backward", _fake_backward)
+    torch.library.register_autograd(f"{library}::scatter_blur", backward.of_scatter, setup_context=_save_blur)
+    torch.library.register_autograd(f"{library}::gather_blur", backward.of_gather, setup_context=_save_blur)
     torch.library.register_autograd(
-        "depthbokeh::gather_blur_backward", _backward_backward, setup_context=_save_backward
+        f"{library}::gather_blur_backward", backward.of_backward, setup_context=_save_backward
     )
     torch.library.register_fake("depthbokeh::take_slice", _fake_slice)
     torch.library.register_fake("depthbokeh::take_slice_backward", _fake_slice_backward)
@@ -166,53 +181,55 @@ def _save_blur(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(image if ctx.needs_input_grad[1] else None, radius, aperture)
 
 
-def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    image, radius, aperture = ctx.saved_tensors
-    ops = torch.ops.depthbokeh
-    grad_image = grad_radius = None
-    if ctx.needs_input_grad[1]:
-        _refuse_second_slope(ctx.slope)
-        grad_image, grad_radius = ops.gather_blur_backward(grad, radius, image, aperture, ctx.kind)
-    elif ctx.needs_input_grad[0]:
-        grad_image = ops.gather_blur(grad, radius, aperture, ctx.kind, ctx.slope)
-    return grad_image, grad_radius, None, None, None
-
-
-def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    image, radius, aperture = ctx.saved_tensors
-    ops = torch.ops.depthbokeh
-    grad_image = grad_radius = None
-    if ctx.needs_input_grad[0]:
-        grad_image = ops.scatter_blur(grad, radius, aperture, ctx.kind, ctx.slope)
-    if ctx.needs_input_grad[1]:
-        _refuse_second_slope(ctx.slope)
-        _, grad_radius = ops.gather_blur_backward(image, radius, grad, aperture, ctx.kind)
-    return grad_image, grad_radius, None, None, None
-
-
 def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     image, radius, weight, aperture, ctx.kind = inputs
     ctx.save_for_backward(image, radius, weight, aperture)
     ctx.set_materialize_grads(False)
 
 
-def _backward_backward(ctx: Any, grad_blur: Tensor | None, grad_slope: Tensor | None) -> tuple[Tensor | None, ...]:
-    image, radius, weight, aperture = ctx.saved_tensors
-    ops = torch.ops.depthbokeh
-    grad_image = grad_radius = grad_weight = None
-    if grad_slope is not None:
-        _refuse_second_slope(ctx.needs_input_grad[1])
-        if ctx.needs_input_grad[0]:
-            grad_image = ops.scatter_blur(weight * grad_slope, radius, aperture, ctx.kind, True)
-        if ctx.needs_input_grad[2]:
-            grad_weight = ops.gather_blur(image, radius, aperture, ctx.kind, True) * grad_slope
-    if grad_blur is not None:
-        if ctx.needs_input_grad[0]:
-            spread = ops.scatter_blur(grad_blur, radius, aperture, ctx.kind, False)
-            grad_image = spread if grad_image is None else grad_image + spread
+class _Backward:
+    """The operators' derivatives, made of the operators themselves."""
+
+    def __init__(self, operators: Any) -> None:
+        self.operators = operators
+
+    def of_scatter(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        image, radius, aperture = ctx.saved_tensors
+        grad_image = grad_radius = None
         if ctx.needs_input_grad[1]:
-            _, grad_radius = ops.gather_blur_backward(image, radius, grad_blur, aperture, ctx.kind)
-    return grad_image, grad_radius, grad_weight, None, None
+            _refuse_second_slope(ctx.slope)
+            grad_image, grad_radius = self.operators.gather_blur_backward(grad, radius, image, aperture, ctx.kind)
+        elif ctx.needs_input_grad[0]:
+            grad_image = self.operators.gather_blur(grad, radius, aperture, ctx.kind, ctx.slope)
+        return grad_image, grad_radius, None, None, None
+
+    def of_gather(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        image, radius, aperture = ctx.saved_tensors
+        grad_image = grad_radius = None
+        if ctx.needs_input_grad[0]:
+            grad_image = self.operators.scatter_blur(grad, radius, aperture, ctx.kind, ctx.slope)
+        if ctx.needs_input_grad[1]:
+            _refuse_second_slope(ctx.slope)
+            _, grad_radius = self.operators.gather_blur_backward(image, radius, grad, aperture, ctx.kind)
+        return grad_image, grad_radius, None, None, None
+
+    def of_backward(self, ctx: Any, grad_blur: Tensor | None, grad_slope: Tensor | None) -> tuple[Tensor | None, ...]:
+        image, radius, weight, aperture = ctx.saved_tensors
+        ops = self.operators
+        grad_image = grad_radius = grad_weight = None
+        if grad_slope is not None:
+            _refuse_second_slope(ctx.needs_input_grad[1])
+            if ctx.needs_input_grad[0]:
+                grad_image = ops.scatter_blur(weight * grad_slope, radius, aperture, ctx.kind, True)
+            if ctx.needs_input_grad[2]:
+                grad_weight = ops.gather_blur(image, radius, aperture, ctx.kind, True) * grad_slope
+        if grad_blur is not None:
+            if ctx.needs_input_grad[0]:
+                spread = ops.scatter_blur(grad_blur, radius, aperture, ctx.kind, False)
+                grad_image = spread if grad_image is None else grad_image + spread
+            if ctx.needs_input_grad[1]:
+                _, grad_radius = ops.gather_blur_backward(image, radius, grad_blur, aperture, ctx.kind)
+        return grad_image, grad_radius, grad_weight, None, None
 
 
 def _refuse_second_slope(asked: bool) -> None:
