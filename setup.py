@@ -1,6 +1,11 @@
-"""Builds the native library ahead of time where torch and a compiler are at hand; pyproject.toml has the rest."""
+"""Builds the native library ahead of time where torch and a compiler are at hand; pyproject.toml has the rest.
+
+With nvcc at hand it has CUDA kernels, too, whether or not this torch can run them; DEPTHBOKEH_CUDA=0 leaves them out,
+DEPTHBOKEH_CUDA=1 insists on them.
+"""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +25,7 @@ def load_build():
 def native_extension() -> dict:
     """Arguments for setup(), none when torch is missing: the kernels then compile on first use."""
     try:
+        from torch.utils import cpp_extension
         from torch.utils.cpp_extension import BuildExtension, CppExtension
     except ImportError:
         return {}
@@ -35,11 +41,15 @@ def native_extension() -> dict:
                 self.extensions = []
 
     build = load_build()
-    sources = build.find_sources()
+    sources, cuda = build.find_sources(), build.find_cuda()
+    if cuda is not None:  # torch knows of no toolkit where it has no CUDA itself
+        cpp_extension.CUDA_HOME = str(cuda)
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", build.CUDA_ARCHITECTURES)
     extension = CppExtension(
         "depthbokeh._C",
-        [path.relative_to(ROOT).as_posix() for path in build.list_sources(sources)],
-        extra_compile_args=build.compile_flags(sources),
+        [path.relative_to(ROOT).as_posix() for path in build.list_sources(sources, cuda=cuda is not None)],
+        extra_compile_args={"cxx": build.compile_flags(sources), "nvcc": build.nvcc_flags()},
+        extra_link_args=build.link_flags(cuda) if cuda else [],
         py_limited_api=True,
     )
     options = {"bdist_wheel": {"py_limited_api": "cp310"}}
@@ -57,6 +67,6 @@ setup(
         "depthbokeh._cuda",
     ],
     package_dir={"depthbokeh._cuda": "cuda"},
-    package_data={"depthbokeh": ["py.typed"], "depthbokeh._cuda": ["*.h", "*.cpp", "cpu/*"]},
+    package_data={"depthbokeh": ["py.typed"], "depthbokeh._cuda": ["*.h", "*.cpp", "*.cu", "*.cuh", "cpu/*"]},
     **native_extension(),
 )

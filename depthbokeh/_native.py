@@ -80,24 +80,40 @@ def _open(path: Path, origin: str) -> Native:
 def _cache_folder(name: str) -> Path:
     root = os.environ.get("TORCH_EXTENSIONS_DIR")
     base = Path(root) if root else Path.home() / ".cache" / "torch_extensions"
-    return base / f"{name}-torch{torch.__version__.split('+')[0]}"
+    return base / f"{name}-torch{torch.__version__}"
 
 
 def _compile(sources: Path, folder: Path) -> None:
+    cuda = _build.find_cuda() if torch.version.cuda else None
+    print("depthbokeh: compiling the native kernels, once (one to two minutes)", file=sys.stderr)
+    compile_library("depthbokeh_native", _build.list_sources(sources, cuda=cuda is not None), folder, sources, cuda)
+
+
+def compile_library(
+    name: str, files: list[Path], folder: Path, sources: Path, cuda: Path | None = None, flags: tuple[str, ...] = ()
+) -> None:
+    """Compiles ``files`` of the folder ``sources`` into ``folder / (name + ".so")``; ``flags`` for the C++ compiler."""
     from torch.utils import cpp_extension
 
-    print("depthbokeh: compiling the native kernels, once (one to two minutes)", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
     # ninja is installed beside the interpreter, which is not on PATH unless the environment is activated.
-    path = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
+    changes = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
+    if cuda is not None:
+        cpp_extension.CUDA_HOME = str(cuda)
+        changes["TORCH_CUDA_ARCH_LIST"] = os.environ.get("TORCH_CUDA_ARCH_LIST", _build.CUDA_ARCHITECTURES)
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
     try:
         cpp_extension.load(
-            name="depthbokeh_native",
-            sources=[str(source) for source in _build.list_sources(sources)],
-            extra_cflags=_build.compile_flags(sources),
+            name=name,
+            sources=[str(file) for file in files],
+            extra_cflags=[*_build.compile_flags(sources), *flags],
+            extra_cuda_cflags=_build.nvcc_flags(),
+            extra_ldflags=_build.link_flags(cuda) if cuda else [],
             build_directory=str(folder),
+            with_cuda=cuda is not None,
             is_python_module=False,
         )
     finally:
-        os.environ["PATH"] = path
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})

@@ -40,15 +40,16 @@ def scatter_blur(
             a pixel (for the disk) and negative ones leave a pixel as it is, with gradient 0.
         aperture: An :class:`Aperture` or its text form, such as ``"polygon:6"``.
         max_radius: Larger radii are cut to this one, their gradient is 0. Bounds time and memory.
-        backend: ``"native"`` for the C++ kernels, ``"reference"`` for pure PyTorch, ``"auto"`` for the former where
-            there is one for the image's device and else the latter, with one warning.
+        backend: ``"native"`` for the C++ or CUDA kernels, ``"reference"`` for pure PyTorch, ``"auto"`` for the former
+            where there is one for the image's device and else the latter, with one warning.
 
     Returns:
         ``(B, C, H, W)`` of the image's dtype; half precision is computed in float32. Differentiable in the image any
         number of times, in the radius once. Deterministic, whatever the number of threads.
 
     Raises:
-        ValueError: If a shape, dtype, device or the aperture's text does not fit, or a radius is not finite.
+        ValueError: If a shape, dtype, device or the aperture's text does not fit, or a radius is not finite. The CUDA
+            kernels, for which nobody waits, make pixels of such a radius NaN instead.
         RuntimeError: If ``backend="native"`` and there is no native kernel.
 
     Example:
@@ -129,12 +130,19 @@ def _use_native(backend: str, device: torch.device) -> bool:
     global _warned
     if backend == "reference":
         return False
-    if device.type == "cpu" and ops.load_operators():
+    if ops.has_kernels(device.type):
         return True
-    reason = _native.load().origin if device.type == "cpu" else f"there is none for {device.type} yet"
+    reason = _explain_missing(device)
     if backend == "native":
         raise RuntimeError(f"no native kernel: {reason}")
     if not _warned and not torch.compiler.is_compiling():
         _warned = True
         warnings.warn(f"depthbokeh runs its slower reference: {reason}", RuntimeWarning, stacklevel=3)
     return False
+
+
+def _explain_missing(device: torch.device) -> str:
+    native = _native.load()
+    if device.type not in ("cpu", "cuda"):
+        return f"there is none for {device.type}"
+    return "the library was compiled without CUDA (no nvcc)" if native.loaded else native.origin

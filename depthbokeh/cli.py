@@ -262,10 +262,18 @@ def describe() -> dict[str, Any]:
         "build": ops.build_info() if native.loaded else "none",
         "CPU threads": torch.get_num_threads(),
         "CPU capability": torch.backends.cpu.get_cpu_capability(),
-        "CUDA kernels": "not part of this version; CUDA tensors run the reference",
+        "CUDA kernels": _describe_cuda(),
         "CUDA device": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "compiler": compiler or "none (needed where there is no prebuilt library)",
     }
+
+
+def _describe_cuda() -> str:
+    from . import ops
+
+    if ops.has_kernels("cuda"):
+        return "in the library"
+    return "none; CUDA tensors run the reference, slower (nvcc on PATH builds them)"
 
 
 if __name__ == "__main__":
