@@ -2,17 +2,22 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/*.cu cuda/*.cuh cuda/cpu/*.cpp cuda/cpu/*.h cuda/emu/*.cpp cuda/emu/*.h)
+NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/*.cu cuda/*.cuh cuda/cpu/*.cpp cuda/cpu/*.h)
+FORMATTED := $(NATIVE) $(wildcard cuda/emu/*.cpp cuda/emu/*.h benchmarks/*.cpp)
 SUITES := benchmarks/bench_blur.py benchmarks/bench_render.py
 REV ?= HEAD
 
-.PHONY: demo test bench bench-quick bench-compare lint format docs clean
+.PHONY: demo test sanitize bench bench-quick bench-compare lint format docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/depthbokeh demo --output depthbokeh-demo.png --overwrite
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+# The CUDA kernels, emulated on the CPU: races, and accesses under the address sanitizer.
+sanitize: $(VENV)/installed
+	$(BIN)/pytest tests/test_emulation.py
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/report.py --out benchmarks/results
@@ -28,14 +33,14 @@ bench-compare: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(NATIVE) benchmarks/*.cpp
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 	$(BIN)/mypy
 	$(BIN)/torch-abi-audit --check both depthbokeh/_C.abi3.so
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(NATIVE) benchmarks/*.cpp
+	$(BIN)/clang-format -i $(FORMATTED)
 
 docs: $(VENV)/installed-docs
 	$(BIN)/mkdocs build --strict

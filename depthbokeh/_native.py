@@ -84,18 +84,11 @@ def _cache_folder(name: str) -> Path:
 
 
 def _compile(sources: Path, folder: Path) -> None:
-    cuda = _build.find_cuda() if torch.version.cuda else None
-    print("depthbokeh: compiling the native kernels, once (one to two minutes)", file=sys.stderr)
-    compile_library("depthbokeh_native", _build.list_sources(sources, cuda=cuda is not None), folder, sources, cuda)
-
-
-def compile_library(
-    name: str, files: list[Path], folder: Path, sources: Path, cuda: Path | None = None, flags: tuple[str, ...] = ()
-) -> None:
-    """Compiles ``files`` of the folder ``sources`` into ``folder / (name + ".so")``; ``flags`` for the C++ compiler."""
     from torch.utils import cpp_extension
 
+    print("depthbokeh: compiling the native kernels, once (one to two minutes)", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
+    cuda = _build.find_cuda() if torch.version.cuda else None
     # ninja is installed beside the interpreter, which is not on PATH unless the environment is activated.
     changes = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
     if cuda is not None:
@@ -105,9 +98,9 @@ def compile_library(
     os.environ.update(changes)
     try:
         cpp_extension.load(
-            name=name,
-            sources=[str(file) for file in files],
-            extra_cflags=[*_build.compile_flags(sources), *flags],
+            name="depthbokeh_native",
+            sources=[str(source) for source in _build.list_sources(sources, cuda=cuda is not None)],
+            extra_cflags=_build.compile_flags(sources),
             extra_cuda_cflags=_build.nvcc_flags(),
             extra_ldflags=_build.link_flags(cuda) if cuda else [],
             build_directory=str(folder),

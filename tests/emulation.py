@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import torch
+from torch.utils import cpp_extension
 
 from depthbokeh import _build, _native, ops
 
@@ -14,25 +17,34 @@ LIBRARY = "depthbokeh_emu"
 # In which order the threads of a block run; see cuda/emu/cuda_emu.h.
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 # The fortified longjmp takes a switch of stacks for an attack.
-FLAGS = ("-O2", "-DDB_EMU", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas")
+FLAGS = ("-fPIC", "-O2", "-DDB_EMU", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas")
 
 
 def compile_library(sources: Path, *flags: str) -> Path:
     """Compiles the kernels in ``sources`` with the emulation, unless that was done before, and returns the library."""
-    files = sorted(path for path in sources.rglob("*") if path.suffix in {".cpp", ".h", ".cu", ".cuh"})
     digest = hashlib.sha256(repr(flags).encode())
-    for path in files:
+    for path in sorted(path for path in sources.rglob("*") if path.suffix in {".cpp", ".h", ".cu", ".cuh"}):
         digest.update(path.read_bytes())
     folder = _native._cache_folder(f"{LIBRARY}_{digest.hexdigest()[:16]}")
     library = folder / f"{LIBRARY}.so"
-    if not library.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = sorted(sources.glob("*.cu")) + sorted((sources / "emu").glob("*.cpp"))
-        # Half of them at once, since reading torch's headers is what takes time.
-        files = [folder / "first.cpp", folder / "second.cpp"]
-        for i, file in enumerate(files):
-            file.write_text("".join(f'#include "{part}"\n' for part in parts[i::2]))
-        _native.compile_library(LIBRARY, files, folder, sources, flags=(*FLAGS, *flags))
+    if library.is_file():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    options = [*_build.compile_flags(sources), *FLAGS, *flags, f"-I{sources}"]
+    options += [f"-isystem{path}" for path in cpp_extension.include_paths()]
+    compiler = os.environ.get("CXX", "c++")
+    # Two files that include half of the kernels each: reading torch's headers is what takes time.
+    parts = sorted(sources.glob("*.cu")) + sorted((sources / "emu").glob("*.cpp"))
+    runs = []
+    for i in range(2):
+        file = folder / f"half{i}.cpp"
+        file.write_text("".join(f'#include "{part}"\n' for part in parts[i::2]))
+        runs.append(subprocess.Popen([compiler, *options, "-c", file, "-o", file.with_suffix(".o")]))
+    assert [run.wait() for run in runs] == [0, 0]
+    libraries = [f"-L{path}" for path in cpp_extension.library_paths()] + ["-lc10", "-ltorch_cpu", "-ltorch"]
+    unfinished = folder / f"{os.getpid()}.so"
+    subprocess.run([compiler, "-shared", *flags, *folder.glob("half*.o"), *libraries, "-o", unfinished], check=True)
+    unfinished.rename(library)
     return library
 
 

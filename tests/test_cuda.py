@@ -1,0 +1,131 @@
+"""The CUDA half of the library: that it is there and loads anywhere, and what only a GPU can show.
+
+Its results are tested in test_blur.py, on a GPU and emulated.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+
+import pytest
+import torch
+from test_blur import make_inputs
+
+from depthbokeh import _build, _native, cli, gather_blur, ops, scatter_blur
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.fixture(scope="module")
+def library():
+    """The library, with CUDA kernels: required where it was prebuilt and nvcc is at hand."""
+    native = ops.load_operators() and _native.load()
+    if not native or native.origin != "prebuilt" or _build.find_cuda() is None:
+        reason = "needs a prebuilt library and nvcc"
+        (pytest.fail if "CI" in os.environ and shutil.which("nvcc") else pytest.skip)(reason)
+    return native.path
+
+
+def list_device_code(data):
+    """What a binary holds for GPUs: (kind, architecture) of every entry of its fat binaries."""
+    found = set()
+    at = data.find(struct.pack("<I", 0xBA55ED50))
+    while at >= 0:
+        header, size = struct.unpack_from("<6xHQ", data, at)
+        entry, end = at + header, at + header + size
+        while entry < end:
+            kind, entry_header, entry_size = struct.unpack_from("<H2xIQ", data, entry)
+            (architecture,) = struct.unpack_from("<I", data, entry + 28)
+            found.add(({1: "PTX", 2: "machine code"}[kind], architecture))
+            entry += entry_header + entry_size
+        at = data.find(struct.pack("<I", 0xBA55ED50), end)
+    return found
+
+
+def test_library_has_code_for_every_gpu(library):
+    expected = {("machine code", 80), ("machine code", 90), ("PTX", 90)}
+    assert expected <= list_device_code(library.read_bytes()) or "TORCH_CUDA_ARCH_LIST" in os.environ
+
+
+def test_library_with_cuda_loads_beside_any_torch(library):
+    assert ops.has_kernels("cuda")
+    assert ops.has_kernels("cpu")
+    assert cli.describe()["CUDA kernels"] == "in the library"
+
+
+class TestFindCuda:
+    def test_switched_off(self, monkeypatch):
+        monkeypatch.setenv("DEPTHBOKEH_CUDA", "0")
+        assert _build.find_cuda() is None
+
+    def test_asked_for_in_vain(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("DEPTHBOKEH_CUDA", "1")
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.delenv("CUDA_HOME", raising=False)
+        with pytest.raises(RuntimeError, match="DEPTHBOKEH_CUDA=1, but there is no nvcc"):
+            _build.find_cuda()
+
+    def test_by_what_nvcc_says(self, monkeypatch, tmp_path):
+        """The nvcc on PATH may be a script that calls the real one."""
+        script = tmp_path / "bin" / "nvcc"
+        script.parent.mkdir()
+        script.write_text("#!/bin/sh\necho '#$ _SPACE_= ' >&2\necho '#$ TOP=/opt/toolkit/bin/..' >&2\n")
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", os.pathsep.join([str(script.parent), os.environ["PATH"]]))
+        monkeypatch.delenv("CUDA_HOME", raising=False)
+        monkeypatch.delenv("DEPTHBOKEH_CUDA", raising=False)
+        assert str(_build.find_cuda()) == "/opt/toolkit"
+
+
+@needs_gpu
+class TestGpu:
+    @pytest.fixture
+    def inputs(self):
+        image, radius, _ = make_inputs(65, 67, channels=4, most=9, dtype=torch.float32)
+        return image.cuda(), radius.cuda()
+
+    @pytest.mark.parametrize("run", [scatter_blur, gather_blur])
+    @pytest.mark.parametrize("aperture", ["disk", "polygon:5:10:0.3", "gaussian"])
+    def test_captured_in_a_graph(self, inputs, run, aperture):
+        image, radius = inputs
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            run(image, radius, aperture, backend="native")
+        torch.cuda.current_stream().wait_stream(stream)
+        graph, given = torch.cuda.CUDAGraph(), image.clone()
+        with torch.cuda.graph(graph):
+            blurred = run(given, radius, aperture, backend="native")
+        given.copy_(image.flip(3))
+        graph.replay()
+        assert torch.equal(blurred, run(image.flip(3), radius, aperture, backend="native"))
+
+    @pytest.mark.parametrize("run", [scatter_blur, gather_blur])
+    def test_waits_for_nothing(self, inputs, run):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            run(*inputs, backend="native")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    @pytest.mark.parametrize("run", [scatter_blur, gather_blur])
+    def test_runs_on_the_current_stream(self, inputs, run):
+        image, radius = inputs
+        stream = torch.cuda.Stream()
+        expected = run(torch.ones_like(image), radius, backend="native")
+        torch.cuda.synchronize()
+        with torch.cuda.stream(stream):
+            late = torch.zeros_like(image)
+            torch.cuda._sleep(100_000_000)  # clock cycles
+            late.fill_(1)
+            found = run(late, radius, backend="native")
+        stream.synchronize()
+        assert torch.equal(found, expected)
+
+    @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+    def test_on_another_device(self, inputs):
+        moved = scatter_blur(*(t.to("cuda:1") for t in inputs), backend="native")
+        assert moved.device.index == 1
+        torch.testing.assert_close(moved.cuda(0), scatter_blur(*inputs, backend="native"))
