@@ -1,0 +1,101 @@
+"""Holds the CUDA kernels against the reference without pytest: ``python benchmarks/gpu_check.py [--small]``.
+
+What the sanitizers run, and the whole check where there is no pytest. Ends with status 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from depthbokeh import gather_blur, scatter_blur
+
+OPERATORS: dict[str, Callable[..., Tensor]] = {"scatter": scatter_blur, "gather": gather_blur}
+APERTURES = ("disk", "ring:0.5", "ellipse:0.6:30", "cat_eye:0.4", "polygon:6", "polygon:5:10:0.3", "gaussian")
+# Relative errors allowed to values, image gradient and radius gradient. Where an end passes from pixel to pixel the
+# slope jumps, and in float rounding decides on the side.
+TOLERANCES = {torch.float64: (1e-9, 1e-9, 1e-9), torch.float32: (1e-5, 1e-5, 3e-3)}
+
+
+def differentiate(
+    run: Callable[..., Tensor], image: Tensor, radius: Tensor, grad: Tensor, aperture: str
+) -> list[Tensor]:
+    """The result and its gradients to image and radius."""
+    image, radius = image.clone().requires_grad_(), radius.clone().requires_grad_()
+    blurred = run(image, radius, aperture)
+    return [blurred.detach(), *torch.autograd.grad(blurred, (image, radius), grad)]
+
+
+def make_inputs(shape: tuple[int, ...], most: float, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """An image, radii up to ``most`` and a gradient of the result, float64."""
+    random = torch.Generator().manual_seed(0)
+    image, grad = torch.rand(2, *shape, dtype=torch.float64, generator=random).to(device)
+    radius = most * torch.rand(shape[0], 1, *shape[2:], dtype=torch.float64, generator=random)
+    return image, radius.to(device), grad - 0.5
+
+
+def check_against_reference(shape: tuple[int, ...], most: float, apertures: tuple[str, ...]) -> int:
+    """Prints a line for every case and returns how many differ."""
+    failures = 0
+    inputs = make_inputs(shape, most, "cuda")
+    for aperture in apertures:
+        for name, operator in OPERATORS.items():
+            expected = differentiate(lambda *args, run=operator: run(*args, backend="reference"), *inputs, aperture)
+            for dtype, allowed in TOLERANCES.items():
+                rounded = [t.to(dtype) for t in inputs]
+                found = differentiate(lambda *args, run=operator: run(*args, backend="native"), *rounded, aperture)
+                again = differentiate(lambda *args, run=operator: run(*args, backend="native"), *rounded, aperture)
+                errors = [
+                    float((one.double() - two).norm() / two.norm()) for one, two in zip(found, expected, strict=True)
+                ]
+                same = all(torch.equal(one, two) for one, two in zip(found, again, strict=True))
+                good = same and all(error <= most for error, most in zip(errors, allowed, strict=True))
+                failures += not good
+                figures = " ".join(f"{error:.1e}" for error in errors)
+                print(
+                    "ok  " if good else "FAIL", tuple(shape), aperture, name, str(dtype)[6:], figures, same, flush=True
+                )
+    return failures
+
+
+def check_graph() -> int:
+    """A captured call, replayed with other inputs, against the same call made directly."""
+    image, radius, _ = (t.float() for t in make_inputs((1, 4, 65, 67), 9.0, "cuda"))
+    failures = 0
+    for aperture in ("disk", "polygon:5:10:0.3", "gaussian"):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # warmed up off the stream that captures, as torch asks for
+            scatter_blur(image, radius, aperture, backend="native")
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        given = image.clone()
+        with torch.cuda.graph(graph):
+            blurred = scatter_blur(given, radius, aperture, backend="native")
+        given.copy_(image.flip(3))
+        graph.replay()
+        good = torch.equal(blurred, scatter_blur(image.flip(3), radius, aperture, backend="native"))
+        failures += not good
+        print("ok  " if good else "FAIL", "graph", aperture, flush=True)
+    return failures
+
+
+def main() -> int:
+    """Runs all checks."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--small", action="store_true", help="few and small pictures, for the sanitizers")
+    small = parser.parse_args().small
+    shapes = [((1, 1, 1, 1), 3.0), ((1, 4, 1, 37), 40.0), ((2, 5, 37, 71), 9.0)]
+    if not small:
+        shapes += [((1, 3, 140, 150), 20.0), ((1, 4, 257, 509), 64.0)]
+    failures = sum(check_against_reference(shape, most, APERTURES) for shape, most in shapes) + check_graph()
+    print(f"{failures} failures")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
