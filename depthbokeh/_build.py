@@ -90,6 +90,7 @@ def compile_flags(folder: Path) -> list[str]:
     flags = [
         "-std=c++20",
         "-O3",
+        "-g0",  # Python's own flags may ask for debug information: longer compilation, a library four times as large
         "-fno-math-errno",
         "-fno-trapping-math",
         "-fvisibility=hidden",
