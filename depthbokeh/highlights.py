@@ -27,6 +27,7 @@ def weigh_lamps(linear: Tensor) -> Tensor:
         ``(B, 1, H, W)``: 1 where little of what is around is clipped, 0 where much is.
 
     Example:
+        >>> import torch
         >>> night = torch.zeros(1, 3, 60, 90)
         >>> night[..., 20, 20] = 1
         >>> night[..., 60:] = 1
