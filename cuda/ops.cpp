@@ -94,7 +94,10 @@ std::tuple<Tensor, Tensor> gather_blur_backward_cpu(const Tensor& image, const T
                                     : backward<float>(image, radius, weight, aperture, kind, real);
 }
 
-std::string build_info() { return DEPTHBOKEH_AS_TEXT(DEPTHBOKEH_SOURCE_HASH); }
+// In the file as it is, where the package looks for it: a compiler may take a literal apart.
+__attribute__((used)) const char kSourceHash[] = DEPTHBOKEH_AS_TEXT(DEPTHBOKEH_SOURCE_HASH);
+
+std::string build_info() { return kSourceHash; }
 
 }  // namespace
 }  // namespace depthbokeh
