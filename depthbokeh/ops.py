@@ -25,6 +25,7 @@ def load_operators(*, may_compile: bool = True) -> bool:
     global _registered
     if not _registered and _native.load(may_compile=may_compile).loaded:
         register(LIBRARY)
+        _register_layers()
         _registered = True
     return _registered
 
@@ -118,6 +119,10 @@ def register(library: str) -> None:
     torch.library.register_autograd(
         f"{library}::gather_blur_backward", backward.of_backward, setup_context=_save_backward
     )
+
+
+def _register_layers() -> None:
+    """The same for the layers' operators, which the native library alone has."""
     torch.library.register_fake("depthbokeh::take_slice", _fake_slice)
     torch.library.register_fake("depthbokeh::take_slice_backward", _fake_slice_backward)
     torch.library.register_fake("depthbokeh::side_means", _fake_means)
