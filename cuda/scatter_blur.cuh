@@ -145,9 +145,10 @@ struct ScatterWarp {
       int sources[kChannels], own = -1;
 #pragma unroll
       for (int i = 0; i < kChannels; ++i) {
-        sources[i] = __ffs(mask) - 1;  // -1 when there are no more
+        const int next = __ffs(mask) - 1;  // -1 when there are no more
         mask &= mask - 1;
-        if (channel() == i) own = sources[i];
+        own = channel() == i ? next : own;
+        sources[i] = next;
       }
       for (int part = 0; part < Outline::parts(task.shape); ++part) {
         const Real sign = Outline::sign(task.shape, part);
@@ -155,7 +156,7 @@ struct ScatterWarp {
         if (own >= 0) found = find_row(Outline(task.shape, part, slab.radius[own]), x + own, y);
 #pragma unroll
         for (int i = 0; i < kChannels; ++i) {
-          if (sources[i] < 0) break;
+          if (sources[i] < 0) continue;
           const int from = lane - channel() + i;
           const Real left = __shfl_sync(kWholeWarp, found.left, from),
                      right = __shfl_sync(kWholeWarp, found.right, from);
