@@ -49,8 +49,10 @@ def check_against_reference(shape: tuple[int, ...], most: float, apertures: tupl
                 rounded = [t.to(dtype) for t in inputs]
                 found = differentiate(lambda *args, run=operator: run(*args, backend="native"), *rounded, aperture)
                 again = differentiate(lambda *args, run=operator: run(*args, backend="native"), *rounded, aperture)
+                # Nothing at all arrives in the hole of a ring: errors are absolute there.
                 errors = [
-                    float((one.double() - two).norm() / two.norm()) for one, two in zip(found, expected, strict=True)
+                    float((one.double() - two).norm() / two.norm().clamp(min=1e-6))
+                    for one, two in zip(found, expected, strict=True)
                 ]
                 same = all(torch.equal(one, two) for one, two in zip(found, again, strict=True))
                 good = same and all(error <= most for error, most in zip(errors, allowed, strict=True))
