@@ -48,7 +48,7 @@ def native_extension() -> dict:
     extension = CppExtension(
         "depthbokeh._C",
         [path.relative_to(ROOT).as_posix() for path in build.list_sources(sources, cuda=cuda is not None)],
-        extra_compile_args={"cxx": build.compile_flags(sources), "nvcc": build.nvcc_flags()},
+        extra_compile_args={"cxx": build.compile_flags(sources), "nvcc": build.nvcc_flags(sources)},
         extra_link_args=build.link_flags(cuda) if cuda else [],
         py_limited_api=True,
     )

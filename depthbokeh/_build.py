@@ -64,7 +64,7 @@ def _find_nvcc() -> str | None:
     return shutil.which("nvcc", path=str(Path(home) / "bin")) if home else shutil.which("nvcc")
 
 
-def nvcc_flags() -> list[str]:
+def nvcc_flags(folder: Path) -> list[str]:
     """Flags for nvcc. No fast-math here either."""
     return [
         "-std=c++20",
@@ -72,6 +72,8 @@ def nvcc_flags() -> list[str]:
         "-DUSE_CUDA",  # declares torch's CUDA streams
         f"-DTORCH_TARGET_VERSION={TORCH_TARGET}",
         "--compiler-options=-fvisibility=hidden,-Wall",
+        # Beside a torch without CUDA the build does not see which headers a kernel includes: this compiles them anew.
+        f"-DDEPTHBOKEH_SOURCE_HASH={hash_sources(folder)}",
     ]
 
 

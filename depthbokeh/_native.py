@@ -101,7 +101,7 @@ def _compile(sources: Path, folder: Path) -> None:
             name="depthbokeh_native",
             sources=[str(source) for source in _build.list_sources(sources, cuda=cuda is not None)],
             extra_cflags=_build.compile_flags(sources),
-            extra_cuda_cflags=_build.nvcc_flags(),
+            extra_cuda_cflags=_build.nvcc_flags(sources),
             extra_ldflags=_build.link_flags(cuda) if cuda else [],
             build_directory=str(folder),
             with_cuda=cuda is not None,
