@@ -42,11 +42,6 @@ class Backend:
         return 140, 150, 20
 
     @property
-    def quick(self) -> bool:
-        """Whether many calls with larger pictures take seconds, not minutes."""
-        return True
-
-    @property
     def reads_radii(self) -> bool:
         """Whether it finds a radius that is not finite before it begins."""
         return self.device == "cpu"
@@ -64,7 +59,6 @@ class EmulatedBackend(Backend):
 
     reads_radii = False
     seams = 35, 67, 6
-    quick = False
 
     def blur(self, operator, image, radius, aperture="disk", *, max_radius=None):
         image, radius, shape = blur._check(image, radius, aperture, max_radius, "native")

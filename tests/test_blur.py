@@ -258,7 +258,7 @@ class TestLight:
         ],
     )
     def test_highlight_leaves_no_trail(self, backend, operator, aperture, radius, night, lamp):
-        if not backend.quick and lamp[0] not in (10, 48):
+        if backend.name == "emulated" and lamp[0] not in (10, 48):
             pytest.skip("two lamps are enough where it takes long")
         noise, _, _ = make_inputs(64, 224, channels=3, dtype=torch.float32)
         dark, shine = torch.special.ndtr(noise) * night, torch.zeros_like(noise)
@@ -437,6 +437,8 @@ class TestPrecision:
 
     @pytest.mark.parametrize("aperture", ["disk", "polygon:6", "gaussian"])
     def test_threads_change_nothing(self, backend, operator, aperture):
+        if backend.name == "emulated":
+            pytest.skip("the emulation has no threads of the processor; test_emulation.py has the GPU's")
         # Several bands. The reference works in torch's own threads, which start at 2^15 elements and are slow to.
         most, counts = (0.9, (1, 2)) if backend is REFERENCE else (6.0, (1, 2, 2))
         inputs = make_inputs(300, 40, channels=3, most=most, dtype=torch.float32)
