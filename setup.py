@@ -38,7 +38,15 @@ def native_extension() -> dict:
                 super().build_extensions()
             except Exception as error:
                 print(f"depthbokeh: the native kernels were not built: {error}", file=sys.stderr)
+                (extension,) = self.extensions
+                kernels = [source for source in extension.sources if source.endswith(".cu")]
                 self.extensions = []
+                if kernels and os.environ.get("DEPTHBOKEH_CUDA") != "1":
+                    print("depthbokeh: trying again without CUDA", file=sys.stderr)
+                    extension.sources = [source for source in extension.sources if source not in kernels]
+                    extension.extra_link_args = []
+                    self.extensions = [extension]
+                    self.build_extensions()
 
     build = load_build()
     sources, cuda = build.find_sources(), build.find_cuda()

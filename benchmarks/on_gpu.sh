@@ -35,7 +35,7 @@ skip() { printf '%-12s not run: %s\n' "$1" "$2" | tee -a "$SUMMARY"; }
 cat "$SUMMARY"
 
 # For this GPU alone: seconds instead of minutes.
-CAPABILITY=$("$PYTHON" -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())') || exit 1
+CAPABILITY=$("$PYTHON" -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())') || { echo "no GPU"; exit 1; }
 export TORCH_CUDA_ARCH_LIST=$CAPABILITY
 step build 900 "$PYTHON" setup.py build_ext --inplace
 step loaded 60 "$PYTHON" -c 'from depthbokeh import ops; assert ops.has_kernels("cuda"), "no CUDA kernels"; print(ops.build_info())'
