@@ -345,7 +345,7 @@ class TestSides:
         return [*leaves, mask, at, *sides]
 
     @pytest.mark.parametrize("with_mask", [True, False])
-    def test_kernel_equals_the_definition(self, kernels, with_mask):
+    def test_kernel_equals_the_definition(self, native, with_mask):
         inputs = self.make(with_mask)
         leaves = [values for values in inputs if values is not None and values.requires_grad]
         found, expected = (run(*inputs) for run in (ops.side_means, find_sides))
@@ -355,12 +355,12 @@ class TestSides:
         for gradient, other in zip(*gradients, strict=True):
             torch.testing.assert_close(gradient, other)
 
-    def test_float32(self, kernels):
+    def test_float32(self, native):
         inputs = [None if values is None else values.detach() for values in self.make()]
         narrow = [values.float() if values.is_floating_point() else values for values in inputs]
         torch.testing.assert_close(ops.side_means(*narrow), ops.side_means(*inputs).float())
 
-    def test_threads_do_not_change_the_gradient(self, kernels):
+    def test_threads_do_not_change_the_gradient(self, native):
         inputs = self.make(dtype=torch.float32)
         leaves, threads = [values for values in inputs if values.requires_grad], torch.get_num_threads()
         try:
@@ -373,7 +373,7 @@ class TestSides:
         assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
     @pytest.mark.parametrize("with_mask", [True, False])
-    def test_opcheck(self, kernels, with_mask):
+    def test_opcheck(self, native, with_mask):
         inputs = self.make(with_mask)
         torch.library.opcheck(torch.ops.depthbokeh.side_means.default, inputs)
         grad = torch.ones(len(inputs[4]), 3, 5, dtype=torch.float64)
@@ -381,7 +381,7 @@ class TestSides:
         torch.library.opcheck(torch.ops.depthbokeh.side_means_backward.default, [grad, *inputs])
 
     @pytest.mark.parametrize("at", [[3, 2], [-1], [828]])
-    def test_pixels_that_do_not_exist(self, kernels, at):
+    def test_pixels_that_do_not_exist(self, native, at):
         inputs = self.make()
         inputs[4] = torch.tensor(at)
         with pytest.raises(RuntimeError, match="at must ascend within the pictures"):
