@@ -9,5 +9,16 @@ constexpr const char* kGatherBlur =
     "gather_blur(Tensor image, Tensor radius, Tensor aperture, int kind, bool slope) -> Tensor";
 constexpr const char* kGatherBlurBackward =
     "gather_blur_backward(Tensor image, Tensor radius, Tensor weight, Tensor aperture, int kind) -> (Tensor, Tensor)";
+constexpr const char* kTakeSlice =
+    "take_slice(Tensor color, Tensor alpha, Tensor defocus, Tensor origin, Tensor scale, int index) -> (Tensor, "
+    "Tensor)";
+constexpr const char* kTakeSliceBackward =
+    "take_slice_backward(Tensor grad_light, Tensor grad_radius, Tensor color, Tensor alpha, Tensor defocus, Tensor "
+    "origin, Tensor scale, int index, Tensor(a!) grad_color, Tensor(b!) grad_alpha, Tensor(c!) grad_defocus, "
+    "Tensor(d!) "
+    "grad_origin, Tensor(e!) grad_scale) -> ()";
+constexpr const char* kCover = "cover(Tensor spread, Tensor before, Tensor(a!) picture) -> Tensor";
+constexpr const char* kCoverBackward =
+    "cover_backward(Tensor grad_picture, Tensor spread, Tensor before, Tensor after, Tensor(a!) grad_total) -> Tensor";
 
 }  // namespace depthbokeh

@@ -1,43 +1,14 @@
-// The operators on depth slices: schemas, and their CPU side from tensors to kernels.
+// The operators on depth slices: their schemas' registration, and their CPU side from tensors to kernels.
 #include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <tuple>
-#include <vector>
 
 #include "cpu/slices.h"
+#include "schemas.h"
+#include "slice_tensors.h"
 
 namespace depthbokeh {
 namespace {
-
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
-// Of the type of the first one, contiguous: what the kernels take their pointers from.
-void check(std::initializer_list<const Tensor*> tensors) {
-  const ScalarType type = (*tensors.begin())->scalar_type();
-  STD_TORCH_CHECK(type == ScalarType::Float || type == ScalarType::Double, "layers must be float32 or float64");
-  for (const Tensor* t : tensors) {
-    STD_TORCH_CHECK(t->scalar_type() == type, "all tensors of a slice must have one dtype");
-    STD_TORCH_CHECK(t->is_contiguous(), "all tensors of a slice must be contiguous");
-  }
-}
-
-void check_layers(const Tensor& color, const Tensor& alpha, const Tensor& defocus, const Tensor& origin,
-                  const Tensor& scale) {
-  check({&color, &alpha, &defocus, &origin, &scale});
-  STD_TORCH_CHECK(color.dim() == 5 && color.size(2) == 3, "color must be (B, K, 3, H, W)");
-  const std::vector<int64_t> shape = {color.size(0), color.size(1), 1, color.size(3), color.size(4)};
-  for (const Tensor* t : {&alpha, &defocus}) {
-    STD_TORCH_CHECK(t->dim() == 5, "alpha and defocus must be (B, K, 1, H, W)");
-    for (int i = 0; i < 5; ++i) STD_TORCH_CHECK(t->size(i) == shape[i], "alpha and defocus must be (B, K, 1, H, W)");
-  }
-  STD_TORCH_CHECK(origin.numel() == color.size(0) && scale.numel() == color.size(0),
-                  "origin and scale must have one value for every picture");
-}
 
 template <typename Real>
 Layers<Real> layers_of(const Tensor& color, const Tensor& alpha, const Tensor& defocus, const Tensor& origin,
@@ -51,15 +22,6 @@ Layers<Real> layers_of(const Tensor& color, const Tensor& alpha, const Tensor& d
           origin.const_data_ptr<Real>()[picture],
           scale.const_data_ptr<Real>()[picture],
           static_cast<Real>(index)};
-}
-
-// Calls run(Real{}) with the tensors' type.
-template <typename Run>
-void dispatch(const Tensor& t, const Run& run) {
-  if (t.scalar_type() == ScalarType::Double)
-    run(double{});
-  else
-    run(float{});
 }
 
 std::tuple<Tensor, Tensor> take_slice_cpu(const Tensor& color, const Tensor& alpha, const Tensor& defocus,
@@ -82,14 +44,9 @@ void take_slice_backward_cpu(const Tensor& grad_light, const Tensor& grad_radius
                              int64_t index, Tensor grad_color, Tensor grad_alpha, Tensor grad_defocus,
                              Tensor grad_origin, Tensor grad_scale) {
   check_layers(color, alpha, defocus, origin, scale);
-  check({&color, &grad_light, &grad_radius, &grad_color, &grad_alpha, &grad_defocus, &grad_origin, &grad_scale});
+  check_layer_grads(color, grad_light, grad_radius,
+                    {&grad_color, &grad_alpha, &grad_defocus, &grad_origin, &grad_scale});
   const int64_t batch = color.size(0), count = color.size(1), pixels = color.size(3) * color.size(4);
-  STD_TORCH_CHECK(grad_light.numel() == 4 * batch * pixels && grad_radius.numel() == batch * pixels,
-                  "gradients of a slice must have its shape");
-  STD_TORCH_CHECK(grad_color.numel() == color.numel() && grad_alpha.numel() == alpha.numel() &&
-                      grad_defocus.numel() == defocus.numel() && grad_origin.numel() == batch &&
-                      grad_scale.numel() == batch,
-                  "gradients of layers must have their shapes");
   dispatch(color, [&](auto real) {
     using Real = decltype(real);
     for (int64_t b = 0; b < batch; ++b) {
@@ -102,16 +59,6 @@ void take_slice_backward_cpu(const Tensor& grad_light, const Tensor& grad_radius
                            grad_scale.mutable_data_ptr<Real>() + b});
     }
   });
-}
-
-void check_cover(const Tensor& slice, std::initializer_list<const Tensor*> totals, const Tensor& picture) {
-  check({&slice, &picture});
-  STD_TORCH_CHECK(slice.dim() == 4 && slice.size(1) == 4, "slice must be (B, 4, H, W)");
-  STD_TORCH_CHECK(4 * picture.numel() == 3 * slice.numel(), "picture must be (B, 3, H, W)");
-  for (const Tensor* total : totals) {
-    check({&slice, total});
-    STD_TORCH_CHECK(4 * total->numel() == slice.numel(), "coverage must be (B, 1, H, W)");
-  }
 }
 
 Tensor cover_cpu(const Tensor& slice, const Tensor& before, Tensor picture) {
@@ -147,17 +94,10 @@ Tensor cover_backward_cpu(const Tensor& grad_picture, const Tensor& slice, const
 }  // namespace depthbokeh
 
 STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
-  m.def(
-      "take_slice(Tensor color, Tensor alpha, Tensor defocus, Tensor origin, Tensor scale, int index) -> (Tensor, "
-      "Tensor)");
-  m.def(
-      "take_slice_backward(Tensor grad_light, Tensor grad_radius, Tensor color, Tensor alpha, Tensor defocus, Tensor "
-      "origin, Tensor scale, int index, Tensor(a!) grad_color, Tensor(b!) grad_alpha, Tensor(c!) grad_defocus, "
-      "Tensor(d!) grad_origin, Tensor(e!) grad_scale) -> ()");
-  m.def("cover(Tensor spread, Tensor before, Tensor(a!) picture) -> Tensor");
-  m.def(
-      "cover_backward(Tensor grad_picture, Tensor spread, Tensor before, Tensor after, Tensor(a!) grad_total) -> "
-      "Tensor");
+  m.def(depthbokeh::kTakeSlice);
+  m.def(depthbokeh::kTakeSliceBackward);
+  m.def(depthbokeh::kCover);
+  m.def(depthbokeh::kCoverBackward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {

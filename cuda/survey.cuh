@@ -44,8 +44,8 @@ template <typename Real>
 using SharedFacts = Facts<Real>[kSurveyThreads];
 
 // Adds up what the threads of a block have found; thread 0 gets the sum. The order is always the same.
-template <typename Real>
-__device__ Facts<Real> reduce_block(SharedFacts<Real>& shared, const Facts<Real>& own) {
+template <typename Found>
+__device__ Found reduce_block(Found (&shared)[kSurveyThreads], const Found& own) {
   shared[threadIdx.x] = own;
   for (int half = kSurveyThreads / 2; half > 0; half /= 2) {
     __syncthreads();

@@ -122,7 +122,7 @@ def register(library: str) -> None:
 
 
 def _register_layers() -> None:
-    """The same for the layers' operators, which the native library alone has."""
+    """The same for the layers' operators of the native library."""
     torch.library.register_fake("depthbokeh::take_slice", _fake_slice)
     torch.library.register_fake("depthbokeh::take_slice_backward", _fake_slice_backward)
     torch.library.register_fake("depthbokeh::side_means", _fake_means)

@@ -43,7 +43,7 @@ def blur_layers(
     if slices < 1:
         raise ValueError(f"count must be at least 1, got {slices}")
     span = find_span(layers.defocus) if span is None else span
-    native = backend != "reference" and layers.alpha.device.type == "cpu" and ops.load_operators()
+    native = backend != "reference" and ops.has_kernels(layers.alpha.device.type)
     if not native:
         return _blur(iterate_slices(layers, slices, span), shape, backend)
     assert layers.color is not None

@@ -1,6 +1,6 @@
 """The CUDA half of the library: that it is there and loads anywhere, and what only a GPU can show.
 
-Its results are tested in test_blur.py, on a GPU and emulated.
+Its results are tested in test_blur.py and test_slices.py, on a GPU and emulated.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import struct
 import pytest
 import torch
 from test_blur import make_inputs
+from test_slices import differentiate, make_layers
 
-from depthbokeh import _build, _native, cli, gather_blur, ops, scatter_blur
+from depthbokeh import Aperture, DefocusLayers, _build, _native, cli, gather_blur, ops, scatter_blur
+from depthbokeh.slices import blur_layers
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -123,6 +125,28 @@ class TestGpu:
             found = run(late, radius, backend="native")
         stream.synchronize()
         assert torch.equal(found, expected)
+
+    def test_slices_equal_those_of_the_cpu(self):
+        leaves = make_layers(2)
+
+        def blur(layers):
+            moved = DefocusLayers(*(values.cuda() for values in (layers.alpha, layers.defocus, layers.color)))
+            return [result.cpu() for result in blur_layers(moved, 5, Aperture.disk())]
+
+        found = differentiate(blur, leaves)
+        expected = differentiate(lambda layers: blur_layers(layers, 5, Aperture.disk()), leaves)
+        for values, others in zip(found, expected, strict=True):
+            for value, other in zip(values, others, strict=True):
+                assert (value - other).abs().max() < 1e-9 * other.abs().max()
+
+    def test_slices_wait_for_nothing(self):
+        leaves = [leaf.detach().cuda().requires_grad_() for leaf in make_layers(2)]
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            light, total = blur_layers(DefocusLayers(*leaves), 5, Aperture.disk())
+            (light.sum() + total.sum()).backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
     @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
     def test_on_another_device(self, inputs):

@@ -1,6 +1,6 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py.
+That they compute the right thing is tested in test_blur.py and test_slices.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import emulation
 import pytest
 import torch
 from test_blur import make_inputs
+from test_slices import make_layers
 
 from depthbokeh import Aperture, _build
+from depthbokeh.layers import find_span, place_slices
 
 pytestmark = pytest.mark.skipif(
     "CI" not in os.environ and shutil.which(os.environ.get("CXX", "c++")) is None, reason="needs a C++ compiler"
@@ -37,32 +39,61 @@ def run_all(operators, aperture, *, lamp=0.5, channels=3, height=37):
     ]
 
 
-@pytest.mark.parametrize("lamp", [0.5, 1e4])
-@pytest.mark.parametrize("aperture", ["disk", "ring:0.5", "polygon:5", "polygon:5:10:0.3", "gaussian"])
-def test_order_of_threads_changes_no_bit(aperture, lamp):
+def run_slices(operators):
+    """The operators on depth slices, forward and backward: two pictures of several blocks, the last one in part."""
+    alpha, defocus, color = (leaf.detach() for leaf in make_layers(3, size=(9, 70), dtype=torch.float32))
+    layers = [color, alpha, defocus, *place_slices(find_span(defocus), 4)]
+    light, radius = operators.take_slice(*layers, 2)
+    picture, total = torch.zeros_like(light[:, :3]), torch.full_like(radius, 0.3)
+    after = operators.cover(light, total, picture)
+    grad = operators.cover_backward(picture - 0.5, light, total, after, total.clone())
+    to = [torch.zeros_like(values) for values in layers]
+    operators.take_slice_backward(grad, radius - 2, *layers, 2, *to)
+    return [light, radius, picture, after, grad, *to]
+
+
+def run_in_every_order(run, *arguments, **options):
     emulation.load()
     found = []
     try:
         for order in emulation.ORDERS:
             emulation.set_order(order)
-            found.append(run_all(torch.ops.depthbokeh_emu, aperture, lamp=lamp))
+            found.append(run(torch.ops.depthbokeh_emu, *arguments, **options))
     finally:
         emulation.set_order("forward")
+    return found
+
+
+def assert_same(found):
     for other in found[1:]:
         assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("lamp", [0.5, 1e4])
+@pytest.mark.parametrize("aperture", ["disk", "ring:0.5", "polygon:5", "polygon:5:10:0.3", "gaussian"])
+def test_order_of_threads_changes_no_bit(aperture, lamp):
+    assert_same(run_in_every_order(run_all, aperture, lamp=lamp))
+
+
+def test_order_of_threads_changes_no_bit_of_slices():
+    assert_same(run_in_every_order(run_slices))
 
 
 # In a process of its own: a library of operators cannot be taken back, and a sanitizer ends it.
 CODE = """
 import sys, torch, emulation
-from test_emulation import run_all
+from test_emulation import run_all, run_slices
 torch.ops.load_library(sys.argv[1])
 for case in sys.argv[3:]:
     aperture, _, channels = case.partition("/")
     found = []
     for order in sys.argv[2].split():
         emulation.set_order(order)
-        results = run_all(torch.ops.depthbokeh_emu, aperture, channels=int(channels), height=17)
+        operators = torch.ops.depthbokeh_emu
+        if aperture == "slices":
+            results = run_slices(operators)
+        else:
+            results = run_all(operators, aperture, channels=int(channels), height=17)
         found.append(torch.cat([t.flatten() for t in results]))
     print("same" if all(torch.equal(found[0], other) for other in found[1:]) else "different")
 """
@@ -82,7 +113,7 @@ def sanitizer():
 
 
 def run_library(library, sanitizer, *cases, orders=tuple(emulation.ORDERS)):
-    """Runs a library on some cases, ``APERTURE/CHANNELS``, in some orders of threads."""
+    """Runs a library on some cases, ``APERTURE/CHANNELS`` or ``slices``, in some orders of threads."""
     folders = [Path(__file__).parent, Path(_build.__file__).parents[1]]
     variables = {
         **os.environ,
@@ -96,7 +127,7 @@ def run_library(library, sanitizer, *cases, orders=tuple(emulation.ORDERS)):
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
-    """The kernels with four faults, each met by other cases."""
+    """The kernels with five faults, each met by other cases."""
     sources = tmp_path_factory.mktemp("broken") / "cuda"
     shutil.copytree(_build.find_sources(), sources)
     spoil(sources / "gaussian.cuh", "along_y[i] = ", "__syncthreads();", "")
@@ -108,6 +139,7 @@ def broken(tmp_path_factory):
         "double sum =",
         "if (kChannels == 1 && lane == 7) return; double sum =",
     )
+    spoil(sources / "slices.cuh", " cover_pixels(", "if (pixel.at >= pixels) return;", "")
     return emulation.compile_library(sources, *SANITIZED)
 
 
@@ -130,14 +162,15 @@ def test_threads_that_wait_for_others_in_vain_are_noticed(broken, sanitizer):
     assert "threads wait for each other" in result.stderr
 
 
-def test_access_beyond_memory_is_noticed(broken, sanitizer):
-    result = run_library(broken, sanitizer, "polygon:5/3", orders=["forward"])
+@pytest.mark.parametrize("case", ["polygon:5/3", "slices"])
+def test_access_beyond_memory_is_noticed(broken, sanitizer, case):
+    result = run_library(broken, sanitizer, case, orders=["forward"])
     assert "heap-buffer-overflow" in result.stderr
 
 
 def test_kernels_keep_to_their_memory(sanitizer):
     library = emulation.compile_library(_build.find_sources(), *SANITIZED)
-    cases = ["disk/3", "disk/1", "ring:0.5/3", "polygon:5/3", "polygon:5:10:0.3/1", "gaussian/3"]
+    cases = ["disk/3", "disk/1", "ring:0.5/3", "polygon:5/3", "polygon:5:10:0.3/1", "gaussian/3", "slices"]
     result = run_library(library, sanitizer, *cases, orders=["shuffled"])
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.split()) == len(cases)

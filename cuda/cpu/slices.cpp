@@ -3,7 +3,6 @@
 
 #include <torch/csrc/stable/ops.h>
 
-#include <limits>
 #include <vector>
 
 #include "rows.h"
@@ -11,8 +10,6 @@
 namespace depthbokeh {
 namespace {
 
-// Coverage below this counts as none.
-constexpr double kLeast = 1e-6;
 constexpr int64_t kChunk = 64 * kLanes;  // pixels that a thread takes at a time
 
 template <typename Real>
@@ -66,7 +63,7 @@ struct Shares {
       load(from.defocus + l * from.pixels + at, lanes, layer.defocus);
       Real most = -1;
       for (int i = 0; i < kLanes; ++i) {
-        layer.offset[i] = (layer.defocus[i] - from.origin) * from.scale - from.index;
+        layer.offset[i] = from.offset(layer.defocus[i]);
         const Real share = 1 - std::abs(layer.offset[i]);
         layer.share[i] = layer.weight[i] = share > 0 ? share : 0;
         most = most > share ? most : share;
@@ -94,8 +91,7 @@ struct Shares {
       const Lanes<Real>& before = free_before(l, other);
       for (int i = 0; i < kLanes; ++i) {
         const Real least = nearer.share[i] < before[i] ? nearer.share[i] : before[i];
-        // Where both are the same, each is half of the smaller one.
-        const Real part = nearer.share[i] < before[i] ? Real(1) : nearer.share[i] > before[i] ? Real(0) : Real(0.5);
+        const Real part = smaller_slope(nearer.share[i], before[i]);
         const Real hidden = grad[i] * nearer.alpha[i];
         grad_alpha[other][i] -= grad[i] * least;
         grad_share[other][i] -= hidden * part;
@@ -135,9 +131,8 @@ DEPTHBOKEH_INLINE void take_lanes(const Layers<Real>& from, Shares<Real>& shares
   }
   for (int c = 0; c < 3; ++c) store(sums.color[c], lanes, light + c * from.pixels + at);
   store(sums.alpha, lanes, light + 3 * from.pixels + at);
-  constexpr Real tiny = std::numeric_limits<Real>::min();
   for (int i = 0; i < kLanes; ++i) {
-    const Real total = sums.alpha[i] > tiny ? sums.alpha[i] : tiny;
+    const Real total = sums.alpha[i] > kTiny<Real> ? sums.alpha[i] : kTiny<Real>;
     part[i] = sums.alpha[i] > 0 ? std::abs(sums.defocus[i] / total) : 0;
   }
   store(part, lanes, radius + at);
@@ -154,7 +149,6 @@ struct Backward {
   // Gradients of the sums of alpha and of defocus times alpha, which the radius is made of.
   DEPTHBOKEH_INLINE void mean_defocus(const Layers<Real>& from, const Lanes<Real>& grad_radius,
                                       Lanes<Real>& grad_alpha_sum, Lanes<Real>& grad_defocus_sum) const {
-    constexpr Real tiny = std::numeric_limits<Real>::min();
     Lanes<Real> alpha = {}, defocus = {};
     for (int l = from.count - 1; l >= 0; --l) {
       const auto& layer = shares.layers[l];
@@ -166,10 +160,10 @@ struct Backward {
       }
     }
     for (int i = 0; i < kLanes; ++i) {
-      const Real total = alpha[i] > tiny ? alpha[i] : tiny, mean = defocus[i] / total;
+      const Real total = alpha[i] > kTiny<Real> ? alpha[i] : kTiny<Real>, mean = defocus[i] / total;
       const Real sign = alpha[i] > 0 ? Real(mean > 0) - Real(mean < 0) : 0;
       grad_defocus_sum[i] = sign * grad_radius[i] / total;
-      grad_alpha_sum[i] -= alpha[i] >= tiny ? grad_defocus_sum[i] * mean : 0;
+      grad_alpha_sum[i] -= alpha[i] >= kTiny<Real> ? grad_defocus_sum[i] * mean : 0;
     }
   }
 
@@ -212,8 +206,7 @@ struct Backward {
       if (!layer.present) continue;
       Lanes<Real> origin, scale;
       for (int i = 0; i < kLanes; ++i) {
-        const Real offset = layer.offset[i], slope = Real(offset < 0) - Real(offset > 0);
-        const Real moved = std::abs(offset) <= 1 ? slope * grad_share[l][i] : 0;
+        const Real moved = share_slope(layer.offset[i]) * grad_share[l][i];
         grad_defocus[l][i] += moved * from.scale;
         origin[i] = -moved * from.scale;
         scale[i] = moved * (layer.defocus[i] - from.origin);
@@ -225,48 +218,43 @@ struct Backward {
   }
 };
 
-#define DEPTHBOKEH_SLICE_CHUNKS(Real)                                                                                  \
-  DEPTHBOKEH_CLONES void take_chunk(const Layers<Real>& from, Shares<Real>& shares, int64_t begin, int64_t end,        \
-                                    Real* light, Real* radius) {                                                       \
-    for (; begin < end; begin += kLanes)                                                                               \
-      take_lanes(from, shares, begin, static_cast<int>(std::min<int64_t>(kLanes, end - begin)), light, radius);        \
-  }                                                                                                                    \
-  DEPTHBOKEH_CLONES void back_chunk(const Layers<Real>& from, Backward<Real>& backward, int64_t begin, int64_t end,    \
-                                    const Real* grad_light, const Real* grad_radius, const LayerGrads<Real>& grads,    \
-                                    double& grad_origin, double& grad_scale) {                                         \
-    for (; begin < end; begin += kLanes)                                                                               \
-      backward.run(from, begin, static_cast<int>(std::min<int64_t>(kLanes, end - begin)), grad_light, grad_radius,     \
-                   grads, grad_origin, grad_scale);                                                                    \
-  }                                                                                                                    \
-  DEPTHBOKEH_CLONES void cover_chunk(const Real* __restrict slice, const Real* __restrict before, int64_t pixels,      \
-                                     int64_t begin, int64_t end, Real* __restrict after, Real* __restrict picture) {   \
-    for (int64_t i = begin; i < end; ++i) {                                                                            \
-      const Real share = slice[3 * pixels + i] > 0 ? slice[3 * pixels + i] : 0, total = before[i] + share;             \
-      const Real seen =                                                                                                \
-          ((total < 1 ? total : 1) - (before[i] < 1 ? before[i] : 1)) / (share > Real(kLeast) ? share : Real(kLeast)); \
-      after[i] = total;                                                                                                \
-      for (int c = 0; c < 3; ++c) picture[c * pixels + i] += slice[c * pixels + i] * seen;                             \
-    }                                                                                                                  \
-  }                                                                                                                    \
-  DEPTHBOKEH_CLONES void uncover_chunk(const Real* __restrict slice, const Real* __restrict before,                    \
-                                       const Real* __restrict after, const Real* __restrict grad_picture,              \
-                                       int64_t pixels, int64_t begin, int64_t end, Real* __restrict grad_total,        \
-                                       Real* __restrict grad_slice) {                                                  \
-    for (int64_t i = begin; i < end; ++i) {                                                                            \
-      const Real coverage = slice[3 * pixels + i], share = coverage > 0 ? coverage : 0;                                \
-      const Real inverse = 1 / (share > Real(kLeast) ? share : Real(kLeast));                                          \
-      const Real seen = ((after[i] < 1 ? after[i] : 1) - (before[i] < 1 ? before[i] : 1)) * inverse;                   \
-      Real grad = 0;                                                                                                   \
-      for (int c = 0; c < 3; ++c) {                                                                                    \
-        grad += grad_picture[c * pixels + i] * slice[c * pixels + i];                                                  \
-        grad_slice[c * pixels + i] = grad_picture[c * pixels + i] * seen;                                              \
-      }                                                                                                                \
-      grad *= inverse;                                                                                                 \
-      const Real total = grad_total[i] + (after[i] <= 1 ? grad : 0);                                                   \
-      const Real own = total - (share >= Real(kLeast) ? grad * seen : 0);                                              \
-      grad_slice[3 * pixels + i] = coverage >= 0 ? own : 0;                                                            \
-      grad_total[i] = total - (before[i] <= 1 ? grad : 0);                                                             \
-    }                                                                                                                  \
+#define DEPTHBOKEH_SLICE_CHUNKS(Real)                                                                                \
+  DEPTHBOKEH_CLONES void take_chunk(const Layers<Real>& from, Shares<Real>& shares, int64_t begin, int64_t end,      \
+                                    Real* light, Real* radius) {                                                     \
+    for (; begin < end; begin += kLanes)                                                                             \
+      take_lanes(from, shares, begin, static_cast<int>(std::min<int64_t>(kLanes, end - begin)), light, radius);      \
+  }                                                                                                                  \
+  DEPTHBOKEH_CLONES void back_chunk(const Layers<Real>& from, Backward<Real>& backward, int64_t begin, int64_t end,  \
+                                    const Real* grad_light, const Real* grad_radius, const LayerGrads<Real>& grads,  \
+                                    double& grad_origin, double& grad_scale) {                                       \
+    for (; begin < end; begin += kLanes)                                                                             \
+      backward.run(from, begin, static_cast<int>(std::min<int64_t>(kLanes, end - begin)), grad_light, grad_radius,   \
+                   grads, grad_origin, grad_scale);                                                                  \
+  }                                                                                                                  \
+  DEPTHBOKEH_CLONES void cover_chunk(const Real* __restrict slice, const Real* __restrict before, int64_t pixels,    \
+                                     int64_t begin, int64_t end, Real* __restrict after, Real* __restrict picture) { \
+    for (int64_t i = begin; i < end; ++i) {                                                                          \
+      const Real coverage = slice[3 * pixels + i], total = before[i] + Covering<Real>::positive(coverage);           \
+      const Covering<Real> covering(coverage, before[i], total);                                                     \
+      after[i] = total;                                                                                              \
+      for (int c = 0; c < 3; ++c) picture[c * pixels + i] += slice[c * pixels + i] * covering.seen;                  \
+    }                                                                                                                \
+  }                                                                                                                  \
+  DEPTHBOKEH_CLONES void uncover_chunk(const Real* __restrict slice, const Real* __restrict before,                  \
+                                       const Real* __restrict after, const Real* __restrict grad_picture,            \
+                                       int64_t pixels, int64_t begin, int64_t end, Real* __restrict grad_total,      \
+                                       Real* __restrict grad_slice) {                                                \
+    for (int64_t i = begin; i < end; ++i) {                                                                          \
+      const Real coverage = slice[3 * pixels + i];                                                                   \
+      const Covering<Real> covering(coverage, before[i], after[i]);                                                  \
+      Real grad = 0;                                                                                                 \
+      for (int c = 0; c < 3; ++c) {                                                                                  \
+        grad += grad_picture[c * pixels + i] * slice[c * pixels + i];                                                \
+        grad_slice[c * pixels + i] = grad_picture[c * pixels + i] * covering.seen;                                   \
+      }                                                                                                              \
+      uncover(covering, coverage, before[i], after[i], grad, grad_total[i], grad_slice[3 * pixels + i],              \
+              grad_total[i]);                                                                                        \
+    }                                                                                                                \
   }
 DEPTHBOKEH_SLICE_CHUNKS(float)
 DEPTHBOKEH_SLICE_CHUNKS(double)

@@ -1,27 +1,11 @@
 // Depth slices of a picture in layers, and how one slice after the other covers what is behind it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
+#include "../slice.h"
+
 namespace depthbokeh {
-
-// Layers of one picture, the last one in front. A surface lies in slice `index` with the share
-// max(0, 1 - |(defocus - origin) scale - index|), less what nearer surfaces of its pixel hide of it there.
-template <typename Real>
-struct Layers {
-  const Real* color;    // (L, 3, H, W)
-  const Real* alpha;    // (L, 1, H, W)
-  const Real* defocus;  // (L, 1, H, W)
-  int count;
-  int64_t pixels;
-  Real origin, scale, index;
-};
-
-template <typename Real>
-struct LayerGrads {  // of the same shapes; added to
-  Real *color, *alpha, *defocus, *origin, *scale;
-};
 
 // What lies in the slice: light, which is colour times alpha and alpha, (4, H, W), and the blur's radius, (1, H, W).
 template <typename Real>

@@ -8,6 +8,10 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kScatterBlur);
   m.def(depthbokeh::kGatherBlur);
   m.def(depthbokeh::kGatherBlurBackward);
+  m.def(depthbokeh::kTakeSlice);
+  m.def(depthbokeh::kTakeSliceBackward);
+  m.def(depthbokeh::kCover);
+  m.def(depthbokeh::kCoverBackward);
   m.def("set_order(int order) -> ()");
 }
 
