@@ -106,7 +106,8 @@ def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) 
     Args:
         path: Grey JPEG, PNG, TIFF or WebP, or a ``.npy`` array (H, W) of real numbers, which may have further
             axes of length 1.
-        size: (H, W) to resize to. The aspect ratio must be the same within 1 %.
+        size: (H, W) to resize to. The aspect ratio must be the same within 5 %: networks round the
+            sides of what they see to multiples of 32 or so.
 
     Returns:
         The map, (1, 1, H, W) float32, finite.
@@ -133,7 +134,7 @@ def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) 
     height, width = plane.shape[-2:]
     if size is None or size == (height, width):
         return plane
-    if abs((width * size[0]) / (height * size[1]) - 1) > 0.01:
+    if abs((width * size[0]) / (height * size[1]) - 1) > 0.05:
         wanted = f"{size[1]} x {size[0]} or the same aspect ratio"
         raise PhotoError(f"{path}: the map is {width} x {height} pixels, expected {wanted}")
     return functional.interpolate(plane, size=size, mode="bilinear", antialias=True)

@@ -558,5 +558,5 @@ def test_map_size(tmp_path: Path):
         plane = read_map(tmp_path / "a.npy", size)
         assert plane.shape == (1, 1, *size)
         assert (plane[..., size[1] // 2] - 0.5).abs().max() < 0.02
-    with pytest.raises(PhotoError, match="60 x 40 pixels, expected 60 x 41"):
-        read_map(tmp_path / "a.npy", (41, 60))
+    with pytest.raises(PhotoError, match="60 x 40 pixels, expected 60 x 43"):
+        read_map(tmp_path / "a.npy", (43, 60))
