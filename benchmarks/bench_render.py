@@ -15,7 +15,7 @@ from typing import Any
 import baselines
 import pytest
 import torch
-from scene import PictureWithDepth, make_scene
+from scene import FOCUS, make_scene
 from torch import Tensor
 
 from depthbokeh import BokehRenderer, fuse_defocus
@@ -75,27 +75,25 @@ def test_render(case: Case, benchmark: Any) -> None:
     assert bool(torch.isfinite(result).all())
 
 
-def _prepare(case: Case, scene: PictureWithDepth) -> Callable[[], Tensor]:
-    strength = scene.strength(case.radius)
+def _prepare(case: Case, scene: tuple[Tensor, Tensor, Tensor]) -> Callable[[], Tensor]:
+    image, disparity, mask = scene
+    strength = case.radius / float((disparity - FOCUS).abs().max())
     render: Callable[[], Tensor]
     if case.scheme == "planes":
-        defocus = fuse_defocus(scene.disparity, strength=strength, focus=scene.focus)
-        render = functools.partial(baselines.planes, scene.image, defocus, case.layers)
+        defocus = fuse_defocus(disparity, strength=strength, focus=FOCUS)
+        render = functools.partial(baselines.planes, image, defocus, case.layers)
     elif case.scheme == "pipeline":
         pipeline = BokehPipeline(BokehRenderer(layers=case.layers))
-        render = lambda: pipeline(scene.image, strength=strength).bokeh  # noqa: E731
+        render = lambda: pipeline(image, strength=strength).bokeh  # noqa: E731
     else:
         renderer = BokehRenderer(layers=case.layers, quality=case.scheme)
+        render = functools.partial(renderer, image, disparity, mask, focus=FOCUS, strength=strength)
         if case.direction != "forward":
-            return functools.partial(_render_and_differentiate, renderer, scene, strength)
-        render = functools.partial(
-            renderer, scene.image, scene.disparity, scene.mask, focus=scene.focus, strength=strength
-        )
+            return functools.partial(_render_and_differentiate, render, scene)
     return torch.no_grad()(render)
 
 
-def _render_and_differentiate(renderer: BokehRenderer, scene: PictureWithDepth, strength: float) -> Tensor:
-    inputs = [values.detach().requires_grad_() for values in scene]
-    image, disparity, mask = inputs
-    picture = renderer(image, disparity, mask, focus=scene.focus, strength=strength)
-    return torch.autograd.grad(picture.square().mean(), inputs)[0]
+def _render_and_differentiate(render: Callable[[], Tensor], inputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    for values in inputs:
+        values.requires_grad_()
+    return torch.autograd.grad(render().square().mean(), inputs)[0]

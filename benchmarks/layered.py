@@ -20,6 +20,7 @@ import torch
 from report import peak_bytes, replace_file, reset_peak
 from rich.console import Console
 from rich.table import Table
+from scene import FOCUS, make_scene
 from tap_loop import describe_machine
 
 from depthbokeh import composite, fuse_layers
@@ -27,37 +28,16 @@ from depthbokeh import composite, fuse_layers
 Size = tuple[int, int]
 
 
-def make_scene(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A textured subject before a ground that recedes and some things nearer and farther: image, disparity, mask."""
-    random = torch.Generator().manual_seed(0)
-    y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
-    image = torch.rand(1, 3, height, width, generator=random)
-    for size in (8, 64):
-        coarse = torch.rand(1, 3, height // size + 2, width // size + 2, generator=random)
-        image += torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
-    disparity = 0.1 + 0.7 * y
-    for index in range(24):
-        centre_x, centre_y, radius = torch.rand(3, generator=random).tolist()
-        inside = (x - centre_x) ** 2 + (y - centre_y) ** 2 < (0.02 + 0.08 * radius) ** 2
-        disparity = torch.where(inside, 0.05 + 0.9 * index / 23, disparity)
-    distance = torch.sqrt((2.2 * (x - 0.5)) ** 2 + (y - 0.6) ** 2)
-    mask = ((0.3 - distance) * height / 2 + 0.5).clamp(0, 1)
-    disparity = torch.where(mask > 0.5, 0.6, disparity)
-    # Estimated depth is soft at its edges.
-    disparity = torch.nn.functional.avg_pool2d(disparity[None, None], 5, 1, 2, count_include_pad=False)
-    return image / 3, disparity, mask[None, None]
-
-
 def make_call(size: Size, slices: int, backward: bool) -> Callable[[], None]:
     """One run of ``fuse_layers`` and ``composite``, with gradients to all inputs or none."""
-    strength = torch.tensor(32 * size[0] / 1024 / 0.6)  # radii up to 32 px in a picture of 1024 rows
+    strength = torch.tensor(32 * size[0] / 1024 / FOCUS)  # radii up to 32 px in a picture of 1024 rows
     leaves = [*make_scene(*size), strength]
     for leaf in leaves:
         leaf.requires_grad_(backward)
 
     def call() -> None:
         image, disparity, mask, strength = leaves
-        layers = fuse_layers(disparity, mask, focus=0.6, strength=strength, image=image, layers=None)
+        layers = fuse_layers(disparity, mask, focus=FOCUS, strength=strength, image=image, layers=None)
         picture = composite(image, layers, slices=slices)
         if backward:
             torch.autograd.grad(picture.square().mean(), leaves)
