@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .edges import smoothstep
+from .enlarging import enlarge
 from .windows import local_max
 
 # A lamp is what is clipped with little else that is: within this share of the longer side around it, up to the first
@@ -42,5 +43,5 @@ def weigh_lamps(linear: Tensor) -> Tensor:
     near = round(reach / step)
     share = F.avg_pool2d(F.pad(coarse, (near,) * 4, mode="replicate"), 2 * near + 1, 1)
     # The rim of the sky and what shines through leaves belong to the sky.
-    share = F.interpolate(local_max(share, near), scale_factor=step, mode="bilinear", align_corners=False)
-    return smoothstep((_MANY - share[..., :height, :width]) / (_MANY - _FEW))
+    share = enlarge(local_max(share, near), step, height, width)
+    return smoothstep((_MANY - share) / (_MANY - _FEW))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .edges import smoothstep
+from .enlarging import enlarge
 from .layers import Focus, find_focus, fuse_defocus
 from .render import BokehRenderer
 
@@ -74,10 +75,6 @@ def render_large(
     picture = renderer(small, near, subject, focus=focus, strength=strength / step)
     defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, slab=renderer.slab)
     sharp = smoothstep((step - defocus.abs()) / (step - 0.5))
-    rendered = _enlarge(picture, step, height, width)
-    detail = image - _enlarge(small, step, height, width)
+    rendered = enlarge(picture, step, height, width)
+    detail = image - enlarge(small, step, height, width)
     return rendered.addcmul_(detail, sharp)
-
-
-def _enlarge(values: Tensor, step: int, height: int, width: int) -> Tensor:
-    return F.interpolate(values, scale_factor=step, mode="bilinear", align_corners=False)[..., :height, :width]

@@ -215,8 +215,6 @@ def iterate_slices(layers: DefocusLayers, count: int, span: Span | None = None) 
     one. Surfaces of one pixel that fall into the same slice are laid over each other. ``span`` is the least and the
     largest defocus, ``(B, 1, 1, 1, 1)``, by default those of the layers.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
     defocus = layers.defocus
     origin, scale = place_slices(span or find_span(defocus), count)
     position = ((defocus - origin) * scale).unbind(1)  # (B, 1, H, W) each
@@ -246,7 +244,13 @@ def find_span(defocus: Tensor) -> Span:
 
 
 def place_slices(span: Span, count: int) -> tuple[Tensor, Tensor]:
-    """The defocus of slice 0, and how many slices there are to a pixel of defocus, ``(B, 1, 1, 1, 1)`` each."""
+    """The defocus of slice 0, and how many slices there are to a pixel of defocus, ``(B, 1, 1, 1, 1)`` each.
+
+    Raises:
+        ValueError: If count is not positive.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
     low, high = span
     # A little more than the whole range: no surface lies just where a slice begins.
     margin = 1e-3 * (high - low) + torch.finfo(low.dtype).eps

@@ -40,8 +40,6 @@ def blur_layers(
     """
     if slices is None:
         return _blur(_each_layer(layers), shape, backend)
-    if slices < 1:
-        raise ValueError(f"count must be at least 1, got {slices}")
     span = find_span(layers.defocus) if span is None else span
     native = backend != "reference" and ops.has_kernels(layers.alpha.device.type)
     if not native:
