@@ -39,7 +39,8 @@ struct Call {
   bool empty() const { return image.numel() == 0; }
 };
 
-void check_devices(const Tensor& image, const Tensor& radius, const Tensor& aperture) {
+void check_all(const Tensor& image, const Tensor& radius, const Tensor& aperture) {
+  check(image, radius, aperture);
   STD_TORCH_CHECK(radius.device() == image.device(), "radius must be on the image's device");
   STD_TORCH_CHECK(aperture.is_cpu(), "aperture must be on the CPU");
 }
@@ -87,23 +88,20 @@ std::tuple<Tensor, Tensor> gather_backward(const Tensor& image, const Tensor& ra
 }
 
 Tensor scatter_blur_cuda(const Tensor& image, const Tensor& radius, const Tensor& aperture, int64_t kind, bool slope) {
-  check(image, radius, aperture);
-  check_devices(image, radius, aperture);
+  check_all(image, radius, aperture);
   return real_type(image) == ScalarType::Double ? scatter<double>(image, radius, aperture, kind, slope)
                                                 : scatter<float>(image, radius, aperture, kind, slope);
 }
 
 Tensor gather_blur_cuda(const Tensor& image, const Tensor& radius, const Tensor& aperture, int64_t kind, bool slope) {
-  check(image, radius, aperture);
-  check_devices(image, radius, aperture);
+  check_all(image, radius, aperture);
   return real_type(image) == ScalarType::Double ? gather<double>(image, radius, aperture, kind, slope)
                                                 : gather<float>(image, radius, aperture, kind, slope);
 }
 
 std::tuple<Tensor, Tensor> gather_blur_backward_cuda(const Tensor& image, const Tensor& radius, const Tensor& weight,
                                                      const Tensor& aperture, int64_t kind) {
-  check(image, radius, aperture);
-  check_devices(image, radius, aperture);
+  check_all(image, radius, aperture);
   STD_TORCH_CHECK(weight.sizes() == image.sizes(), "weight must have the image's shape");
   STD_TORCH_CHECK(weight.device() == image.device(), "weight must be on the image's device");
   return real_type(image) == ScalarType::Double ? gather_backward<double>(image, radius, weight, aperture, kind)
@@ -113,11 +111,7 @@ std::tuple<Tensor, Tensor> gather_blur_backward_cuda(const Tensor& image, const 
 }  // namespace
 }  // namespace depthbokeh::cuda
 
-#ifdef DB_EMU
-STABLE_TORCH_LIBRARY_IMPL(depthbokeh_emu, CPU, m) {
-#else
-STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CUDA, m) {
-#endif
+DEPTHBOKEH_CUDA_LIBRARY(m) {
   m.impl("scatter_blur", TORCH_BOX(&depthbokeh::cuda::scatter_blur_cuda));
   m.impl("gather_blur", TORCH_BOX(&depthbokeh::cuda::gather_blur_cuda));
   m.impl("gather_blur_backward", TORCH_BOX(&depthbokeh::cuda::gather_blur_backward_cuda));

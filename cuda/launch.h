@@ -19,6 +19,13 @@
 #pragma weak aoti_torch_get_current_cuda_stream
 #endif
 
+// Registers operators where their tensors are: on the GPU, or, emulated, in the tests' own library.
+#ifdef DB_EMU
+#define DEPTHBOKEH_CUDA_LIBRARY(m) STABLE_TORCH_LIBRARY_IMPL(depthbokeh_emu, CPU, m)
+#else
+#define DEPTHBOKEH_CUDA_LIBRARY(m) STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CUDA, m)
+#endif
+
 namespace depthbokeh::cuda {
 
 // One call of an operator: the image's device, torch's current stream there, and scratch memory. Nothing waits for the

@@ -91,11 +91,7 @@ Tensor cover_backward_cuda(const Tensor& grad_picture, const Tensor& slice, cons
 }  // namespace
 }  // namespace depthbokeh::cuda
 
-#ifdef DB_EMU
-STABLE_TORCH_LIBRARY_IMPL(depthbokeh_emu, CPU, m) {
-#else
-STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CUDA, m) {
-#endif
+DEPTHBOKEH_CUDA_LIBRARY(m) {
   m.impl("take_slice", TORCH_BOX(&depthbokeh::cuda::take_slice_cuda));
   m.impl("take_slice_backward", TORCH_BOX(&depthbokeh::cuda::take_slice_backward_cuda));
   m.impl("cover", TORCH_BOX(&depthbokeh::cuda::cover_cuda));
