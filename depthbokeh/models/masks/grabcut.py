@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from depthbokeh.models.inputs import Box, check_boxes, check_photo
 from depthbokeh.models.registry import Pretrained, refuse_weights, register_mask_model
 
-_Box: TypeAlias = tuple[float, float, float, float]  # x, y, width, height
 _Bytes: TypeAlias = NDArray[np.uint8]  # a picture, or GrabCut's labels, whose lowest bit says subject
 _Flags: TypeAlias = NDArray[np.bool_]
 _Floats: TypeAlias = NDArray[np.floating]
@@ -81,12 +81,9 @@ class GrabCut(nn.Module):
         Raises:
             ValueError: A shape is not as above, the photo is not floating-point, or a box misses the frame.
         """
-        if photo.ndim != 4 or photo.shape[1] != 3 or photo.shape[2:].numel() == 0:
-            raise ValueError(f"photo has shape {tuple(photo.shape)}: expected (B, 3, H, W)")
-        if not photo.is_floating_point():
-            raise ValueError(f"photo is {photo.dtype}: expected floating-point, sRGB 0..1")
+        check_photo(photo)
         batch, _, height, width = photo.shape
-        boxes = [None] * batch if box is None else _check_boxes(box, batch, height, width)
+        boxes = [None] * batch if box is None else check_boxes(box, batch, height, width)
         mask = photo.new_zeros(batch, 1, height, width)
         for i, subject in enumerate(boxes):
             left, top, right, bottom = _window(subject, height, width)
@@ -105,22 +102,7 @@ def grabcut(*, pretrained: Pretrained = False) -> GrabCut:
     return GrabCut()
 
 
-def _check_boxes(box: Tensor | Sequence[float], batch: int, height: int, width: int) -> list[_Box]:
-    boxes = torch.as_tensor(box, dtype=torch.float64, device="cpu")
-    if boxes.shape not in ((4,), (batch, 4)):
-        raise ValueError(f"box has shape {tuple(boxes.shape)}: expected (4,) or ({batch}, 4), x, y, w, h")
-    checked = []
-    for x, y, w, h in boxes.expand(batch, 4).tolist():
-        left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
-        if not (left < right and top < bottom):
-            raise ValueError(
-                f"box is {(x, y, w, h)}: expected (x, y, w, h) in pixels, inside the {width} x {height} photo"
-            )
-        checked.append((left, top, right - left, bottom - top))
-    return checked
-
-
-def _window(box: _Box | None, height: int, width: int) -> tuple[int, int, int, int]:
+def _window(box: Box | None, height: int, width: int) -> tuple[int, int, int, int]:
     """Return left, top, right, bottom of what is looked at: the box with half its size round it."""
     if box is None:
         return 0, 0, width, height
@@ -133,7 +115,7 @@ def _window(box: _Box | None, height: int, width: int) -> tuple[int, int, int, i
     )
 
 
-def _find_subject(photo: Tensor, box: _Box | None) -> Tensor:
+def _find_subject(photo: Tensor, box: Box | None) -> Tensor:
     """Return the fit of alpha (4, h', w') to a photo (1, 3, h, w), as `_guide` does; box in its pixels."""
     import cv2
 
@@ -158,7 +140,7 @@ def _reduce(photo: Tensor) -> _Bytes:
     return array
 
 
-def _make_prior(height: int, width: int, box: _Box | None) -> tuple[_Bytes, _Floats]:
+def _make_prior(height: int, width: int, box: Box | None) -> tuple[_Bytes, _Floats]:
     """Return GrabCut's labels (h, w) to start from, and the squared distance (h, w), 1 on the ellipse."""
     import cv2
 

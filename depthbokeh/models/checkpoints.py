@@ -1,0 +1,120 @@
+"""Reading checkpoints, without running what they contain, and loading them key for key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Under these names training scripts wrap the state dict.
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
+_NAMED = 4  # keys that a message names; the others are counted
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, or not one of this model, told in words for the user."""
+
+
+def read_checkpoint(path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Reads a state dict; nothing that the file contains is run.
+
+    A state dict wrapped in a training script's dictionary is taken out of it, and the prefix ``module.`` that
+    ``DataParallel`` gives all keys is taken off.
+
+    Args:
+        path: ``.safetensors``, or a file of ``torch.save``.
+
+    Returns:
+        The tensors by key, on the CPU.
+
+    Raises:
+        CheckpointError: The file cannot be read, or holds something else than tensors by key.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"state_dict": {"module.weight": torch.zeros(2)}}, f"{folder}/old.pth")
+        ...     read_checkpoint(f"{folder}/old.pth")
+        {'weight': tensor([0., 0.])}
+    """
+    path = Path(path)
+    try:
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    except Exception as error:  # a broken file raises nearly anything
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{path}: holds {_describe(content)}, expected tensors by key (a state dict)")
+    odd = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if odd:
+        raise CheckpointError(f"{path}: {odd[0]!r} is {_describe(content[odd[0]])}, expected a tensor by its name")
+    if all(key.startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return dict(content)
+
+
+def load_checkpoint(model: nn.Module, state: Mapping[str, Tensor], source: object) -> None:
+    """Loads a state dict whose keys and shapes are exactly the model's.
+
+    BatchNorm's ``num_batches_tracked``, which checkpoints from before 2018 lack, may be missing.
+
+    Args:
+        model: What is loaded into; as it was if the state does not fit.
+        state: Tensors by key.
+        source: Where they come from, for the message.
+
+    Raises:
+        CheckpointError: A key is missing or unknown, or a tensor has another shape.
+
+    Example:
+        >>> model = torch.nn.Linear(2, 1)
+        >>> load_checkpoint(model, {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, "a test")
+        >>> model.weight.tolist()
+        [[1.0, 1.0]]
+    """
+    own = model.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {tuple(value.shape)} instead of {tuple(own[key].shape)}"
+        for key, value in state.items()
+        if key in own and value.shape != own[key].shape
+    ]
+    faults = [
+        f"{kind}: {_enumerate(names)}"
+        for kind, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+        if names
+    ]
+    if faults:
+        raise CheckpointError(f"{source}: not a checkpoint of {type(model).__name__}; {'; '.join(faults)}")
+    model.load_state_dict(state, strict=False)
+
+
+def _read_safetensors(path: Path) -> object:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _read_torch(path: Path) -> object:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _describe(content: Any) -> str:
+    return "nothing" if isinstance(content, Mapping) and not content else f"a {type(content).__name__}"
+
+
+def _enumerate(names: list[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
