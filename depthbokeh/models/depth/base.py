@@ -12,7 +12,7 @@ from depthbokeh.models.inputs import check_photo
 from depthbokeh.optics import normalize_disparity
 
 DepthKind = Literal["disparity", "relative_disparity", "depth", "log_depth"]
-"""What a depth source says of a point at depth z, a and b unknown: ``a / z``, ``a / z + b``, ``a z`` or ``log(a z)``."""
+"""What a source says of a point at depth z, with a and b unknown: ``a / z``, ``a / z + b``, ``a z``, ``log(a z)``."""
 
 
 def convert_to_disparity(values: Tensor, kind: DepthKind) -> Tensor:
