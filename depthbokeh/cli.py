@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -73,7 +74,10 @@ def render(
         Path | None, typer.Option(help="Mask of the subject, white is the subject; with --batch a folder.")
     ] = None,
     subject: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Box round the subject, in pixels of the photo.")
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H|X,Y", help="Box round the subject, or a point on it for a network, in pixels of the photo."
+        ),
     ] = None,
     focus: Annotated[
         str,
@@ -119,6 +123,34 @@ def render(
         bool,
         typer.Option("--refine", help="Move the edges of a coarse disparity (as MegaDepth's) to those of the photo."),
     ] = False,
+    mask_model: Annotated[
+        str,
+        typer.Option(
+            help="What finds the subject, see depthbokeh weights list. auto: a network if its weights are here, or "
+            "else grabcut; not used where --disparity is given."
+        ),
+    ] = "auto",
+    depth_model: Annotated[
+        str,
+        typer.Option(
+            help="What finds the depth. auto: a network if its weights are here, or else ground_plane; not used where "
+            "--mask is given."
+        ),
+    ] = "auto",
+    mask_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Checkpoint for --mask-model, instead of the published one.")
+    ] = None,
+    depth_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Checkpoint for --depth-model, instead of the published one.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|REPO",
+            help="Both models with weights, from a saved pipeline: a folder, or its name on the Hugging Face hub.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto: a GPU if there is one.")] = "auto",
     max_size: Annotated[
         int | None, typer.Option(min=1, help="Reduce the photo to this many pixels on its longer side first.")
     ] = None,
@@ -128,33 +160,43 @@ def render(
     batch: Annotated[
         bool, typer.Option("--batch", help="Render all photos of a folder; those already rendered are skipped.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="With --batch: processes that share the photos and the processors.")
+    ] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Gives a photo the depth of field of a fast lens.
 
-    Without --disparity and --mask the subject is cut out by colour (around the centre, or within --subject) and
-    stands on level ground.
+    Without --disparity and --mask networks find subject and depth. Without their weights the subject is cut out by
+    colour (around the centre, or within --subject) and stands on level ground.
     """
     with _importing():
-        from . import jobs
+        from . import folder, jobs
+        from .settings import Settings, parse_focus, parse_lens, parse_subject
 
-    settings = jobs.Settings(
-        focus=jobs.parse_focus(focus),
-        subject=jobs.parse_box(subject),
+    settings = Settings(
+        focus=parse_focus(focus),
+        subject=parse_subject(subject),
         strength=strength,
-        lens=jobs.parse_lens(f_number, focal_length, sensor_width, focus_distance),
+        lens=parse_lens(f_number, focal_length, sensor_width, focus_distance),
         aperture=aperture,
         highlights=highlights,
         quality=cast("Any", quality),  # checked there
         refine=refine,
+        mask_model=mask_model,
+        depth_model=depth_model,
+        mask_weights=mask_weights,
+        depth_weights=depth_weights,
+        pipeline=weights,
+        device=device,
         max_size=max_size,
         save_maps=save_maps,
         overwrite=overwrite,
     )
     if batch:
-        failed = jobs.render_folder(photo, output, disparity, mask, settings)
+        failed = folder.render_folder(photo, output, disparity, mask, settings, workers=workers)
         raise typer.Exit(1 if failed else 0)
-    jobs.render_file(photo, output, disparity, mask, settings)
+    jobs.render_file(jobs.Paths(photo, output, disparity, mask), settings, partial(typer.echo, err=True))
 
 
 @app.command()
@@ -175,7 +217,8 @@ def fit(
 ) -> None:
     """Finds the blur strength, focus and exposure with which the photo becomes the bokeh picture."""
     with _importing():
-        from . import fit_job, jobs
+        from . import fit_job
+        from .settings import parse_focus
 
     typer.echo(
         fit_job.fit_files(
@@ -184,7 +227,7 @@ def fit(
             disparity,
             mask,
             aperture=aperture,
-            focus=jobs.parse_focus(focus),
+            focus=parse_focus(focus),
             max_size=max_size,
             output=output,
             overwrite=overwrite,

@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from .fitting import LensFit, fit_lens
-from .jobs import read_disparity, read_mask, resize
 from .layers import find_focus
+from .maps import read_disparity, read_mask, resize
 from .photo import PhotoError, atomic_path, read_photo
 
 # Open and closed lens show a little more or less at the sides; beyond this the two are different views.

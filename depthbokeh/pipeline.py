@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast, overload
 
+import torch
 from torch import Tensor, nn
 
 from .exact import Progress
@@ -26,10 +29,15 @@ class Rendering(NamedTuple):
 class BokehPipeline(nn.Module):
     """Finds subject and depth where they are not given, and renders.
 
+    Gradients reach the photo, what is given and the parameters of both models. Under autocast the models run in half
+    precision and the renderer in float32.
+
     Args:
         renderer: The renderer, by default ``BokehRenderer()``.
-        mask_model: Name for :func:`depthbokeh.models.create_mask_model`, or a module photo → mask.
-        depth_model: Name for :func:`depthbokeh.models.create_depth_model`, or a module photo, mask → disparity.
+        mask_model: Name for :func:`depthbokeh.models.create_mask_model`, or a module photo → mask, for photos that are
+            given without one; ``None`` leaves the mask out.
+        depth_model: Name for :func:`depthbokeh.models.create_depth_model`, or a module photo, mask → disparity, for
+            photos that are given without one; ``None`` leaves the disparity out.
         reduce_large: Whether photos of over four megapixels are rendered reduced, without gradients, unless the
             renderer's quality is ``"exact"``: see :func:`depthbokeh.large.render_large`.
         refine: Whether the disparity is so coarse that its edges are to be moved to the photo's first: see
@@ -38,16 +46,18 @@ class BokehPipeline(nn.Module):
     Example:
         >>> import torch
         >>> pipeline = BokehPipeline()
-        >>> photo, disparity = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
-        >>> pipeline(photo, disparity, strength=2.0).bokeh.shape
+        >>> pipeline(torch.rand(1, 3, 32, 32), strength=2.0).bokeh.shape
         torch.Size([1, 3, 32, 32])
+        >>> photos = [torch.rand(3, 32, 48), torch.rand(3, 24, 24)]
+        >>> [rendering.bokeh.shape[2:] for rendering in pipeline(photos, strength=2.0)]
+        [torch.Size([32, 48]), torch.Size([24, 24])]
     """
 
     def __init__(
         self,
         renderer: BokehRenderer | None = None,
-        mask_model: str | nn.Module = "grabcut",
-        depth_model: str | nn.Module = "ground_plane",
+        mask_model: str | nn.Module | None = "grabcut",
+        depth_model: str | nn.Module | None = "ground_plane",
         *,
         reduce_large: bool = False,
         refine: bool = False,
@@ -59,40 +69,170 @@ class BokehPipeline(nn.Module):
         self.reduce_large = reduce_large
         self.refine = refine
 
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> BokehPipeline:
+        """Build the pipeline that :meth:`save_pretrained` wrote.
+
+        Args:
+            source: The folder, or the name ``owner/repository`` of one on the Hugging Face hub.
+
+        Returns:
+            The pipeline, in evaluation mode, on the CPU.
+
+        Raises:
+            CheckpointError: The source cannot be read, or holds something else.
+        """
+        from .saving import load_pipeline
+
+        return load_pipeline(cls, source)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write settings and weights: ``config.json`` and ``model.safetensors``.
+
+        Args:
+            folder: Where to; made if it does not exist.
+            overwrite: Whether files that exist are replaced.
+
+        Raises:
+            ValueError: A model was not created by its name, so that nothing could create it again.
+            PhotoError: The files exist, or cannot be written.
+        """
+        from .saving import save_pipeline
+
+        save_pipeline(self, folder, overwrite=overwrite)
+
+    @overload
     def forward(
         self,
         photo: Tensor,
-        disparity: Tensor | None = None,
-        mask: Tensor | None = None,
+        disparity: Tensor | None = ...,
+        mask: Tensor | None = ...,
+        *,
+        strength: float | Tensor,
+        focus: Focus = ...,
+        box: Tensor | Sequence[float] | None = ...,
+        point: Tensor | Sequence[float] | None = ...,
+        progress: Progress | None = ...,
+    ) -> Rendering: ...
+
+    @overload
+    def forward(
+        self,
+        photo: Sequence[Tensor],
+        disparity: Sequence[Tensor] | None = ...,
+        mask: Sequence[Tensor] | None = ...,
+        *,
+        strength: float | Tensor,
+        focus: Focus = ...,
+        box: Tensor | Sequence[float] | None = ...,
+        point: Tensor | Sequence[float] | None = ...,
+        progress: Progress | None = ...,
+    ) -> list[Rendering]: ...
+
+    def forward(
+        self,
+        photo: Tensor | Sequence[Tensor],
+        disparity: Tensor | Sequence[Tensor] | None = None,
+        mask: Tensor | Sequence[Tensor] | None = None,
         *,
         strength: float | Tensor,
         focus: Focus = None,
-        box: Tensor | tuple[float, float, float, float] | None = None,
+        box: Tensor | Sequence[float] | None = None,
+        point: Tensor | Sequence[float] | None = None,
         progress: Progress | None = None,
-    ) -> Rendering:
-        """Renders a photo.
+    ) -> Rendering | list[Rendering]:
+        """Renders a batch of photos, or photos of different sizes.
 
         Args:
-            photo: ``(B, 3, H, W)``, sRGB, 0..1.
-            disparity: ``(B, 1, H, W)``, larger is nearer.
-            mask: ``(B, 1, H, W)``, 0..1. With neither disparity nor mask the models supply both; with one of them
-                it is used alone.
-            strength: Blur radius in pixels for every unit of disparity away from the focus.
-            focus: See :func:`depthbokeh.find_focus`.
-            box: The subject's ``(x, y, width, height)`` in pixels, for the mask model.
+            photo: ``(B, 3, H, W)``, sRGB, 0..1, or a list of ``(3, H, W)``.
+            disparity: ``(B, 1, H, W)``, larger is nearer, or a list of ``(1, H, W)``; by default the depth model's.
+            mask: ``(B, 1, H, W)``, 0..1, or a list of ``(1, H, W)``; by default the mask model's.
+            strength: Blur radius in pixels for every unit of disparity away from the focus; a number, or ``(B,)``.
+            focus: See :func:`depthbokeh.find_focus`; of a list of photos a tensor ``(B,)`` is taken apart too.
+            box: The subject's ``(x, y, width, height)`` in pixels or a tensor ``(B, 4)``, for the mask model.
+            point: ``(x, y)`` on the subject in pixels or a tensor ``(B, 2)``, for a mask model that takes points.
             progress: See :meth:`depthbokeh.BokehRenderer.forward`.
+
+        Returns:
+            The rendering; of a list of photos a list of renderings with B = 1.
+
+        Raises:
+            ValueError: An argument does not fit, or there is neither disparity nor mask nor a model for them.
         """
+        if isinstance(photo, Tensor):
+            given = (cast("Tensor | None", disparity), cast("Tensor | None", mask))
+            return self._render(photo, *given, strength, focus, box, point, progress)
+        count = len(photo)
+        for name, maps in (("disparity", disparity), ("mask", mask)):
+            if maps is not None and (isinstance(maps, Tensor) or len(maps) != count):
+                came = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else f"{len(maps)} maps"
+                raise ValueError(f"{name} has {came}: expected a list of {count}, as there are {count} photos")
+        return [
+            self._render(
+                photo[i][None],
+                None if disparity is None else disparity[i][None],
+                None if mask is None else mask[i][None],
+                _pick(strength, i, count),
+                _pick(focus, i, count),
+                _pick(box, i, count),
+                _pick(point, i, count),
+                progress,
+            )
+            for i in range(count)
+        ]
+
+    def _render(
+        self,
+        photo: Tensor,
+        disparity: Tensor | None,
+        mask: Tensor | None,
+        strength: float | Tensor,
+        focus: Focus,
+        box: Tensor | Sequence[float] | None,
+        point: Tensor | Sequence[float] | None,
+        progress: Progress | None,
+    ) -> Rendering:
+        mask = self.find_mask(photo, box, point) if mask is None else mask
+        disparity = self.find_disparity(photo, mask) if disparity is None else disparity
         if disparity is None and mask is None:
-            mask = self.mask_model(photo, box) if box is not None else self.mask_model(photo)
-            disparity = self.depth_model(photo, mask)
-        if self.refine and disparity is not None:
-            disparity = refine_disparity(disparity, photo)
-        # Found once: the map and the picture must be in focus at the same place.
-        if disparity is not None:
-            focus = find_focus(disparity, mask, photo, focus)
-        if self.reduce_large and self.renderer.quality != "exact":
-            bokeh = render_large(self.renderer, photo, disparity, mask, focus=focus, strength=strength)
-        else:
-            bokeh = self.renderer(photo, disparity, mask, focus=focus, strength=strength, progress=progress)
-        defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, slab=self.renderer.slab)
+            raise ValueError("disparity and mask are missing, and so are the models for them: expected one of them")
+        # What renders is measured in pixels and in light: half precision would tell neither well.
+        with torch.autocast(photo.device.type, enabled=False):
+            photo, disparity, mask = (_as_full(tensor) for tensor in (photo, disparity, mask))
+            if self.refine and disparity is not None:
+                disparity = refine_disparity(disparity, photo)
+            # Found once: the map and the picture must be in focus at the same place.
+            if disparity is not None:
+                focus = find_focus(disparity, mask, photo, focus)
+            if self.reduce_large and self.renderer.quality != "exact":
+                bokeh = render_large(self.renderer, photo, disparity, mask, focus=focus, strength=strength)
+            else:
+                bokeh = self.renderer(photo, disparity, mask, focus=focus, strength=strength, progress=progress)
+            defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, slab=self.renderer.slab)
         return Rendering(bokeh, defocus, disparity, mask)
+
+    def find_mask(
+        self,
+        photo: Tensor,
+        box: Tensor | Sequence[float] | None = None,
+        point: Tensor | Sequence[float] | None = None,
+    ) -> Tensor | None:
+        """The mask model's mask ``(B, 1, H, W)``, ``None`` without a model; arguments as in :meth:`forward`."""
+        if self.mask_model is None:
+            return None
+        chosen = {name: value for name, value in (("box", box), ("point", point)) if value is not None}
+        return cast("Tensor", self.mask_model(photo, **chosen))
+
+    def find_disparity(self, photo: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        """The depth model's disparity ``(B, 1, H, W)``, ``None`` without a model; arguments as in :meth:`forward`."""
+        return None if self.depth_model is None else cast("Tensor", self.depth_model(photo, mask))
+
+
+def _pick(value: Any, index: int, count: int) -> Any:
+    """What a value that holds for all photos, or has a row for each, is for one."""
+    per_photo = isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
+    return value[index : index + 1] if per_photo else value
+
+
+def _as_full(tensor: Tensor | None) -> Any:
+    return tensor if tensor is None or tensor.dtype == torch.float64 else tensor.float()

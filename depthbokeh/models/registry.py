@@ -1,6 +1,7 @@
 """Models by name: a mask or a depth model is a factory that registers itself when it is imported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, TypeAlias, TypeVar
 
@@ -8,6 +9,18 @@ from torch import nn
 
 Pretrained: TypeAlias = bool | str | PathLike[str]
 """``False``: fresh weights; ``True``: the published ones; a path: a checkpoint file."""
+
+# Where weights come from is no property of the network that is built.
+_ABOUT_WEIGHTS = ("pretrained", "backbone_weights")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The name and the options with which a model was created, and can be again."""
+
+    name: str
+    options: Mapping[str, Any]
+
 
 _Factory = TypeVar("_Factory", bound=Callable[..., nn.Module])
 
@@ -70,7 +83,7 @@ def create_mask_model(name: str, *, pretrained: Pretrained = False, **kwargs: An
         >>> model(torch.rand(1, 3, 12, 20)).shape
         torch.Size([1, 1, 12, 20])
     """
-    return _look_up(_mask_models, "mask", name)(pretrained=pretrained, **kwargs)
+    return _create(_mask_models, "mask", name, pretrained, kwargs)
 
 
 def create_depth_model(name: str, *, pretrained: Pretrained = False, **kwargs: Any) -> nn.Module:
@@ -94,7 +107,7 @@ def create_depth_model(name: str, *, pretrained: Pretrained = False, **kwargs: A
         >>> model(torch.rand(1, 3, 12, 20)).shape
         torch.Size([1, 1, 12, 20])
     """
-    return _look_up(_depth_models, "depth", name)(pretrained=pretrained, **kwargs)
+    return _create(_depth_models, "depth", name, pretrained, kwargs)
 
 
 def list_mask_models() -> list[str]:
@@ -133,6 +146,17 @@ def refuse_weights(name: str, pretrained: Pretrained) -> None:
         )
 
 
+def find_recipe(model: nn.Module) -> Recipe | None:
+    """Return how a model was created by its name, ``None`` if it was made otherwise.
+
+    Examples:
+        >>> find_recipe(create_depth_model("ground_plane", horizon=0.3))
+        Recipe(name='ground_plane', options={'horizon': 0.3})
+    """
+    recipe = getattr(model, "_depthbokeh_recipe", None)
+    return recipe if isinstance(recipe, Recipe) else None
+
+
 def _register(models: dict[str, Callable[..., nn.Module]], kind: str, name: str) -> Callable[[_Factory], _Factory]:
     if name in models:
         raise ValueError(f"name is {name!r}, which is a {kind} model already: expected a new name")
@@ -144,7 +168,13 @@ def _register(models: dict[str, Callable[..., nn.Module]], kind: str, name: str)
     return decorate
 
 
-def _look_up(models: dict[str, Callable[..., nn.Module]], kind: str, name: str) -> Callable[..., nn.Module]:
+def _create(
+    models: dict[str, Callable[..., nn.Module]], kind: str, name: str, pretrained: Pretrained, options: dict[str, Any]
+) -> nn.Module:
     if name not in models:
         raise ValueError(f"name is {name!r}: expected a {kind} model, one of {', '.join(sorted(models))}")
-    return models[name]
+    model = models[name](pretrained=pretrained, **options)
+    # Kept on the model, so that copies of it have it too.
+    kept = {key: value for key, value in options.items() if key not in _ABOUT_WEIGHTS}
+    model._depthbokeh_recipe = Recipe(name, kept)  # type: ignore[assignment]
+    return model
