@@ -1,4 +1,4 @@
-"""The command ``depthbokeh``: render, fit, demo, synthesize, info."""
+"""The command ``depthbokeh``: render, fit, demo, synthesize, weights, info."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from . import __version__
+from .weights_cli import app as weights_app
 
 app = typer.Typer(
     name="depthbokeh",
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(weights_app)
 
 
 def main() -> None:

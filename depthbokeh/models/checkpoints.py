@@ -1,4 +1,4 @@
-"""Reading checkpoints, without running what they contain, and loading them key for key."""
+"""Reading checkpoints, without running what they contain, loading them key for key, and writing them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from depthbokeh.files import PhotoError, atomic_path
 
 # Under these names training scripts wrap the state dict.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
@@ -95,6 +97,79 @@ def load_checkpoint(model: nn.Module, state: Mapping[str, Tensor], source: objec
     if faults:
         raise CheckpointError(f"{source}: not a checkpoint of {type(model).__name__}; {'; '.join(faults)}")
     model.load_state_dict(state, strict=False)
+
+
+def save_checkpoint(
+    model: nn.Module | Mapping[str, Tensor],
+    path: str | PathLike[str],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes a model's state dict as safetensors, completely or not at all.
+
+    Tensors that share memory are written one by one, so that the file has every key.
+
+    Args:
+        model: A model, or tensors by key.
+        path: A file that ends in ``.safetensors``.
+        metadata: Texts by name, which `read_metadata` gives back.
+        overwrite: Whether an existing file is replaced.
+
+    Raises:
+        CheckpointError: The name ends otherwise, a value is no dense tensor, or the file exists or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(torch.nn.Linear(2, 1), f"{folder}/a.safetensors", metadata={"name": "linear"})
+        ...     sorted(read_checkpoint(f"{folder}/a.safetensors")), read_metadata(f"{folder}/a.safetensors")
+        (['bias', 'weight'], {'name': 'linear'})
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: ends in {path.suffix!r}, expected .safetensors")
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    odd = [key for key, value in state.items() if not isinstance(value, Tensor) or value.layout != torch.strided]
+    if odd:
+        raise CheckpointError(f"{path}: {odd[0]!r} is {_describe(state[odd[0]])}, expected a dense tensor")
+    copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    try:
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            save_file(copies, temporary, metadata=dict(metadata or {}))
+    except PhotoError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
+    """Reads the texts that `save_checkpoint` wrote beside the tensors.
+
+    Args:
+        path: ``.safetensors``.
+
+    Returns:
+        Texts by name, {} if there are none.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint({"gain": torch.ones(1)}, f"{folder}/gain.safetensors")
+        ...     read_metadata(f"{folder}/gain.safetensors")
+        {}
+    """
+    from safetensors import safe_open
+
+    path = Path(path)
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except Exception as error:
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}") from error
 
 
 def _read_safetensors(path: Path) -> object:
