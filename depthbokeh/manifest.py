@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,10 @@ class Manifest:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        last = _read_last_byte(path)
         self._stream = path.open("a", encoding="utf-8")
+        if last not in (b"", b"\n"):  # a torn line must not swallow the next
+            self._stream.write("\n")
 
     @classmethod
     @contextmanager
@@ -76,6 +79,14 @@ def read_manifest(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(line, dict):
                 yield line
+
+
+def _read_last_byte(path: Path) -> bytes:
+    if not path.exists() or path.stat().st_size == 0:
+        return b""
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read()
 
 
 def _compare(earlier: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
