@@ -107,9 +107,8 @@ class _RenderShard:
             status = "failed" if outcome.error else "rendered"
             fates[outcome.photo] = (status, outcome.error or "", outcome.seconds)
         rows = [(name, *fates[name]) for name in names]
-        return {
-            key: np.array([row[i] for row in rows]) for i, key in enumerate(("photo", "status", "error", "seconds"))
-        }
+        columns = ("photo", "status", "error", "seconds")
+        return {column: np.array([row[i] for row in rows]) for i, column in enumerate(columns)}
 
     def _make_paths(self, name: str) -> Paths:
         parent = Path(name).parent
