@@ -130,7 +130,12 @@ class PhotoRenderer:
         if settings.pipeline is not None:
             saved = BokehPipeline.from_pretrained(settings.pipeline)
             return BokehPipeline(
-                renderer, saved.mask_model, saved.depth_model, reduce_large=True, refine=settings.refine or saved.refine
+                renderer,
+                saved.mask_model,
+                saved.depth_model,
+                strength=saved.strength,
+                reduce_large=True,
+                refine=settings.refine or saved.refine,
             )
         # One map given is used alone, unless a model for the other is asked for.
         mask_model = depth_model = None
@@ -147,7 +152,7 @@ class PhotoRenderer:
     ) -> float:
         longer = max(image.shape[2:])
         if not settings.lens:
-            return settings.strength if settings.strength is not None else longer / 40
+            return settings.strength if settings.strength is not None else self._pipeline.strength * longer
         lens = settings.lens.merge(Lens.from_exif(source.photo.exif_ifd())).merge(_DEFAULT_LENS)
         plane = find_focus(disparity, mask, image, settings.focus) if disparity is not None else torch.ones(1)
         values = (lens.focal_length_m, lens.f_number, lens.sensor_width_m, lens.focus_distance_m)

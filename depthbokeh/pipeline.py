@@ -38,6 +38,7 @@ class BokehPipeline(nn.Module):
             given without one; ``None`` leaves the mask out.
         depth_model: Name for :func:`depthbokeh.models.create_depth_model`, or a module photo, mask → disparity, for
             photos that are given without one; ``None`` leaves the disparity out.
+        strength: Where a call does not say, the blur radius for a unit of disparity, as a share of the longer side.
         reduce_large: Whether photos of over four megapixels are rendered reduced, without gradients, unless the
             renderer's quality is ``"exact"``: see :func:`depthbokeh.large.render_large`.
         refine: Whether the disparity is so coarse that its edges are to be moved to the photo's first: see
@@ -46,7 +47,7 @@ class BokehPipeline(nn.Module):
     Example:
         >>> import torch
         >>> pipeline = BokehPipeline()
-        >>> pipeline(torch.rand(1, 3, 32, 32), strength=2.0).bokeh.shape
+        >>> pipeline(torch.rand(1, 3, 32, 32)).bokeh.shape
         torch.Size([1, 3, 32, 32])
         >>> photos = [torch.rand(3, 32, 48), torch.rand(3, 24, 24)]
         >>> [rendering.bokeh.shape[2:] for rendering in pipeline(photos, strength=2.0)]
@@ -59,10 +60,14 @@ class BokehPipeline(nn.Module):
         mask_model: str | nn.Module | None = "grabcut",
         depth_model: str | nn.Module | None = "ground_plane",
         *,
+        strength: float = 1 / 40,
         reduce_large: bool = False,
         refine: bool = False,
     ) -> None:
         super().__init__()
+        if not 0 <= strength < 1:
+            raise ValueError(f"strength is {strength:g}: expected a share of the longer side, 0 <= strength < 1")
+        self.strength = strength
         self.renderer = renderer if renderer is not None else BokehRenderer()
         self.mask_model = create_mask_model(mask_model) if isinstance(mask_model, str) else mask_model
         self.depth_model = create_depth_model(depth_model) if isinstance(depth_model, str) else depth_model
@@ -108,7 +113,7 @@ class BokehPipeline(nn.Module):
         disparity: Tensor | None = ...,
         mask: Tensor | None = ...,
         *,
-        strength: float | Tensor,
+        strength: float | Tensor | None = ...,
         focus: Focus = ...,
         box: Tensor | Sequence[float] | None = ...,
         point: Tensor | Sequence[float] | None = ...,
@@ -122,7 +127,7 @@ class BokehPipeline(nn.Module):
         disparity: Sequence[Tensor] | None = ...,
         mask: Sequence[Tensor] | None = ...,
         *,
-        strength: float | Tensor,
+        strength: float | Tensor | None = ...,
         focus: Focus = ...,
         box: Tensor | Sequence[float] | None = ...,
         point: Tensor | Sequence[float] | None = ...,
@@ -135,7 +140,7 @@ class BokehPipeline(nn.Module):
         disparity: Tensor | Sequence[Tensor] | None = None,
         mask: Tensor | Sequence[Tensor] | None = None,
         *,
-        strength: float | Tensor,
+        strength: float | Tensor | None = None,
         focus: Focus = None,
         box: Tensor | Sequence[float] | None = None,
         point: Tensor | Sequence[float] | None = None,
@@ -147,7 +152,8 @@ class BokehPipeline(nn.Module):
             photo: ``(B, 3, H, W)``, sRGB, 0..1, or a list of ``(3, H, W)``.
             disparity: ``(B, 1, H, W)``, larger is nearer, or a list of ``(1, H, W)``; by default the depth model's.
             mask: ``(B, 1, H, W)``, 0..1, or a list of ``(1, H, W)``; by default the mask model's.
-            strength: Blur radius in pixels for every unit of disparity away from the focus; a number, or ``(B,)``.
+            strength: Blur radius in pixels for every unit of disparity away from the focus; a number, or ``(B,)``. By
+                default the pipeline's share of the longer side.
             focus: See :func:`depthbokeh.find_focus`; of a list of photos a tensor ``(B,)`` is taken apart too.
             box: The subject's ``(x, y, width, height)`` in pixels or a tensor ``(B, 4)``, for the mask model.
             point: ``(x, y)`` on the subject in pixels or a tensor ``(B, 2)``, for a mask model that takes points.
@@ -186,7 +192,7 @@ class BokehPipeline(nn.Module):
         photo: Tensor,
         disparity: Tensor | None,
         mask: Tensor | None,
-        strength: float | Tensor,
+        strength: float | Tensor | None,
         focus: Focus,
         box: Tensor | Sequence[float] | None,
         point: Tensor | Sequence[float] | None,
@@ -196,6 +202,7 @@ class BokehPipeline(nn.Module):
         disparity = self.find_disparity(photo, mask) if disparity is None else disparity
         if disparity is None and mask is None:
             raise ValueError("disparity and mask are missing, and so are the models for them: expected one of them")
+        strength = self.strength * max(photo.shape[2:]) if strength is None else strength
         # What renders is measured in pixels and in light: half precision would tell neither well.
         with torch.autocast(photo.device.type, enabled=False):
             photo, disparity, mask = (_as_full(tensor) for tensor in (photo, disparity, mask))

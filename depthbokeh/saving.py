@@ -33,6 +33,7 @@ def save_pipeline(pipeline: BokehPipeline, folder: str | os.PathLike[str], *, ov
     config: dict[str, Any] = {
         "format": _FORMAT,
         "renderer": _describe_renderer(pipeline.renderer),
+        "strength": pipeline.strength,
         "refine": pipeline.refine,
         "reduce_large": pipeline.reduce_large,
     }
@@ -64,6 +65,7 @@ def load_pipeline(kind: type[_Pipeline], source: str | os.PathLike[str]) -> _Pip
             BokehRenderer(**config["renderer"]),
             models["mask_model"],
             models["depth_model"],
+            strength=float(config["strength"]),
             refine=bool(config["refine"]),
             reduce_large=bool(config["reduce_large"]),
         )

@@ -1,0 +1,145 @@
+"""What a rendered picture is compared with the photograph by, and what keeps a mask from collapsing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthbokeh.color import linear_to_srgb, srgb_to_linear
+
+
+def match_gain(prediction: Tensor, target: Tensor) -> Tensor:
+    """Expose a picture as the photograph was: every channel times its best factor, in linear light.
+
+    A factor for the display values (sRGB) would do for metrics; a lens that lets more light in multiplies linear light.
+
+    Args:
+        prediction: ``(B, 3, H, W)``, sRGB 0..1.
+        target: The same.
+
+    Returns:
+        ``(B, 3, H, W)``, sRGB. The factors, by least squares, count as constants: a loss of this does not change when
+        the exposure does, and its gradient does not try to change it.
+
+    Example:
+        >>> photo = torch.rand(1, 3, 8, 8) * 0.5
+        >>> brighter = linear_to_srgb(1.5 * srgb_to_linear(photo))
+        >>> bool(torch.allclose(match_gain(photo, brighter), brighter, atol=1e-5))
+        True
+    """
+    light = srgb_to_linear(prediction.clamp(min=0))
+    with torch.no_grad():
+        goal = srgb_to_linear(target)
+        power = light.square().sum((2, 3), keepdim=True)
+        gain = (light * goal).sum((2, 3), keepdim=True) / power.clamp(min=torch.finfo(power.dtype).tiny)
+    return linear_to_srgb(light * gain)
+
+
+def area_loss(mask: Tensor, least: float = 0.02, most: float = 0.9) -> Tensor:
+    """How far a mask's area lies outside of what subjects have, ``(B,)``.
+
+    All sharp and all blurred are local optima of a bokeh loss: where no pixel is blurred, or none sharp, the edge that
+    would have to move is not there. Within the bounds this is 0 and pulls at nothing.
+
+    Args:
+        mask: ``(B, 1, H, W)``, 0..1.
+        least: Share of the frame.
+        most: Share of the frame.
+
+    Example:
+        >>> area_loss(torch.stack([torch.zeros(1, 4, 4), torch.full((1, 4, 4), 0.5)]), least=0.1)
+        tensor([0.1000, 0.0000])
+    """
+    area = mask.mean((1, 2, 3))
+    return (least - area).clamp(min=0) + (area - most).clamp(min=0)
+
+
+def binary_loss(mask: Tensor) -> Tensor:
+    """How undecided a mask is, ``(B,)``: the mean of 4 m (1 - m), 0 for a mask of 0 and 1, 1 for one of a half.
+
+    Half a sharp picture over half a blurred one is a compromise that no lens makes.
+
+    Example:
+        >>> binary_loss(torch.tensor([0.0, 0.5]).view(2, 1, 1, 1))
+        tensor([0., 1.])
+    """
+    return (4 * mask * (1 - mask)).mean((1, 2, 3))
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each part of :class:`BokehLoss` counts."""
+
+    l1: float = 1.0
+    ssim: float = 0.0
+    lpips: float = 0.0
+    area: float = 1.0
+    binary: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"{name} is {weight:g}: expected a weight, finite and not negative")
+        if self.l1 == self.ssim == self.lpips == 0:
+            raise ValueError("l1, ssim and lpips are all 0: expected one that compares with the photograph")
+
+
+class BokehLoss(nn.Module):
+    """The loss of a rendered picture and the mask that it was rendered with.
+
+    Args:
+        weights: How much each part counts.
+        match_exposure: Whether the picture is exposed as the photograph first, see :func:`match_gain`.
+
+    Example:
+        >>> loss = BokehLoss(LossWeights(ssim=0.2))
+        >>> parts = loss(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16))
+        >>> sorted(parts)
+        ['area', 'l1', 'ssim', 'total']
+    """
+
+    def __init__(self, weights: LossWeights | None = None, *, match_exposure: bool = False) -> None:
+        super().__init__()
+        self.weights = weights if weights is not None else LossWeights()
+        self.match_exposure = match_exposure
+        self._lpips = None
+        if self.weights.lpips:
+            from depthbokeh.evaluation.lpips import Lpips
+
+            self._lpips = Lpips().requires_grad_(False)
+
+    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        """Compares.
+
+        Args:
+            prediction: ``(B, 3, H, W)``, sRGB.
+            target: ``(B, 3, H, W)``, sRGB 0..1.
+            mask: ``(B, 1, H, W)``, 0..1.
+
+        Returns:
+            ``total``, and its parts before they are weighed; scalars, means over the batch.
+        """
+        weights = self.weights
+        if self.match_exposure:
+            prediction = match_gain(prediction, target)
+        parts: dict[str, Tensor] = {}
+        if weights.l1:
+            parts["l1"] = F.l1_loss(prediction, target)
+        if weights.ssim:
+            from kornia.metrics import ssim
+
+            parts["ssim"] = 1 - ssim(prediction, target, 11).mean()
+        if self._lpips is not None:
+            parts["lpips"] = self._lpips(prediction.clamp(0, 1), target).mean()
+        if mask is not None:
+            if weights.area:
+                parts["area"] = area_loss(mask).mean()
+            if weights.binary:
+                parts["binary"] = binary_loss(mask).mean()
+        total = sum(
+            (getattr(weights, name) * part for name, part in parts.items()), torch.zeros_like(target[0, 0, 0, 0])
+        )
+        return {"total": total, **parts}
