@@ -67,7 +67,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
         >>> mse(torch.full((1, 3, 4, 4), 0.6), torch.full((1, 3, 4, 4), 0.5))
         tensor([0.0100])
     """
-    _check(prediction, target)
+    check_pair(prediction, target)
     return _mse(prediction, target).to(_result_dtype(prediction))
 
 
@@ -88,7 +88,7 @@ def psnr(prediction: Tensor, target: Tensor) -> Tensor:
         >>> psnr(torch.full((1, 3, 4, 4), 0.6), torch.full((1, 3, 4, 4), 0.5))
         tensor([20.0000])
     """
-    _check(prediction, target)
+    check_pair(prediction, target)
     return (-10 * _mse(prediction, target).log10()).to(_result_dtype(prediction))
 
 
@@ -109,7 +109,7 @@ def fit_gain(prediction: Tensor, target: Tensor) -> Tensor:
         >>> fit_gain(torch.full((1, 3, 4, 4), 0.4), torch.full((1, 3, 4, 4), 0.5)).flatten()
         tensor([1.2500, 1.2500, 1.2500])
     """
-    _check(prediction, target)
+    check_pair(prediction, target)
     return _fit_gain(prediction.double(), target.double()).to(_result_dtype(prediction))
 
 
@@ -134,7 +134,7 @@ def gain_fitted_psnr(prediction: Tensor, target: Tensor) -> Tensor:
         >>> bool(gain_fitted_psnr(0.5 * target, target) > 100)
         True
     """
-    _check(prediction, target)
+    check_pair(prediction, target)
     wide, goal = prediction.double(), target.double()
     matched = (wide * _fit_gain(wide, goal)).clamp(0, 1)
     return (-10 * _mse(matched, goal).log10()).to(_result_dtype(prediction))
@@ -169,7 +169,7 @@ def ssim(prediction: Tensor, target: Tensor, protocol: SsimProtocol = "gaussian"
         >>> ssim(picture, picture)
         tensor([1., 1.])
     """
-    _check(prediction, target)
+    check_pair(prediction, target)
     if protocol not in _PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(get_args(SsimProtocol))}, got {protocol!r}")
     taps, sigma, border, eight_bits = _PROTOCOLS[protocol]
@@ -196,7 +196,8 @@ def ssim(prediction: Tensor, target: Tensor, protocol: SsimProtocol = "gaussian"
     return (total / places).to(_result_dtype(prediction))
 
 
-def _check(prediction: Tensor, target: Tensor) -> None:
+def check_pair(prediction: Tensor, target: Tensor) -> None:
+    """Raise ``ValueError`` unless these are two batches of pictures, ``(B, 3, H, W)``, of one size."""
     for name, picture in (("prediction", prediction), ("target", target)):
         if picture.ndim != 4 or picture.shape[1] != 3 or 0 in picture.shape:
             raise ValueError(f"{name} has shape {tuple(picture.shape)}: expected (B, 3, H, W)")
