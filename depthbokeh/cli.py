@@ -1,4 +1,4 @@
-"""The command ``depthbokeh``: render, fit, demo, synthesize, weights, info."""
+"""The command ``depthbokeh``: render, fit, demo, synthesize, evaluate, weights, info."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from . import __version__
+from .evaluate_cli import evaluate
 from .weights_cli import app as weights_app
 
 app = typer.Typer(
@@ -270,6 +271,9 @@ def synthesize(
     recipe = job.Recipe(job.parse_size(size), seed, aperture, samples, photos)
     written = job.write_pairs(out, pairs, recipe, workers=workers)
     typer.echo(f"{out}: {written} pairs written, {pairs - written} were there")
+
+
+app.command()(evaluate)
 
 
 @app.command()
