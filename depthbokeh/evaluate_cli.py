@@ -95,7 +95,7 @@ def evaluate(
     )
     _print(tables)
     if out is not None:
-        typer.echo(f"{out}: report.html, report.md, scores.csv")
+        typer.echo(f"{out / 'report.html'}")
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import cast, get_args
 import torch
 from torch import Tensor
 
+from . import __version__
 from .aperture import Aperture
 from .evaluation.matching import MAP_SUFFIXES, enumerate_names, list_pictures, match_pictures, select_ids
 from .evaluation.page import format_page
@@ -46,6 +47,13 @@ class Rendered:
     strength: float | None = None
     aperture: str = "disk"
     highlights: float = 4.0
+
+    def __str__(self) -> str:
+        strength = "1/40 of the longer side" if self.strength is None else f"{self.strength:g} px"
+        maps = [f"{kind} {folder}" for kind in ("disparity", "mask") if (folder := getattr(self, kind)) is not None]
+        models = f"mask models {', '.join(self.mask_models)}" if self.mask_models else ""
+        parts = [f"strength {strength}", f"aperture {self.aperture}", f"highlights {self.highlights:g}", *maps, models]
+        return ", ".join(filter(None, parts))
 
     def __post_init__(self) -> None:
         Aperture.parse(self.aperture)
@@ -99,26 +107,22 @@ def evaluate_files(
         raise ValueError("--renderer needs --input, the photos to render")
     if judge.change_vs_input and (inputs is None or not (predictions or rendered)):
         raise ValueError("--change-vs-input needs --input, and --pred or --renderer")
+    found = _find(target, predictions, inputs, rendered, ids, say)
     names = ["scores.csv", "report.md", "report.html", *(["change_vs_input.csv"] if judge.change_vs_input else [])]
     files = {} if out is None else _claim(out, names, overwrite)
-    targets = list_pictures(target, "target")
-    if ids is not None:
-        targets = {name: targets[name] for name in select_ids(ids, targets)}
-    photos = None if inputs is None else match_pictures(targets, inputs, "input")
-    methods = {} if photos is None else {_INPUT: cast("Method", photos)}
-    for label, folder in map(parse_prediction, predictions):
-        _add(methods, label, match_pictures(targets, folder))
-    for label, predictor in ({} if rendered is None else _make_renderers(rendered, targets, say)).items():
-        _add(methods, label, predictor)
-    if not methods:
-        raise ValueError("nothing to judge: give --pred, or --input, perhaps with --renderer")
     evaluation = _show_progress(
-        len(targets),
+        len(found.targets),
         lambda advance: evaluate_pictures(
-            targets, methods, inputs=photos, judge=judge, examples=examples, workers=workers, progress=advance
+            found.targets,
+            found.methods,
+            inputs=found.photos,
+            judge=judge,
+            examples=examples,
+            workers=workers,
+            progress=advance,
         ),
     )
-    tables = make_tables(evaluation.scores, evaluation.changes)
+    tables = make_tables(evaluation.scores, evaluation.changes, [f"depthbokeh {__version__}.", *found.origins])
     texts = {
         "scores.csv": lambda: format_csv(evaluation.scores),
         "report.md": lambda: format_markdown(tables, evaluation.scores),
@@ -144,6 +148,41 @@ def parse_prediction(text: str) -> tuple[str, Path]:
     if equals and name and "/" not in name and not Path(text).is_dir():
         return name, Path(folder)
     return Path(text).resolve().name, Path(text)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is to be judged, by ids and by names, and sentences on where it comes from."""
+
+    targets: dict[str, Path]
+    photos: dict[str, Path] | None
+    methods: dict[str, Method]
+    origins: list[str]
+
+
+def _find(
+    target: Path,
+    predictions: Sequence[str],
+    inputs: Path | None,
+    rendered: Rendered | None,
+    ids: str | None,
+    say: Callable[[str], None],
+) -> _Found:
+    targets = list_pictures(target, "target")
+    if ids is not None:
+        targets = {name: targets[name] for name in select_ids(ids, targets)}
+    photos = None if inputs is None else match_pictures(targets, inputs, "input")
+    methods: dict[str, Method] = {} if photos is None else {_INPUT: photos}
+    origins = [f"Targets: {target}."] + ([] if inputs is None else [f"{_INPUT}: {inputs}, untouched."])
+    for label, folder in map(parse_prediction, predictions):
+        _add(methods, label, match_pictures(targets, folder))
+        origins.append(f"{label}: {folder}.")
+    for label, predictor in ({} if rendered is None else _make_renderers(rendered, targets, say)).items():
+        _add(methods, label, predictor)
+        origins.append(f"{label}: rendered, {rendered}.")
+    if not methods:
+        raise ValueError("nothing to judge: give --pred, or --input, perhaps with --renderer")
+    return _Found(targets, photos, methods, origins)
 
 
 def _add(methods: dict[str, Method], label: str, method: Method) -> None:
@@ -206,7 +245,8 @@ def _make_predictor(
         disparity = read_disparity(disparities[name], size).to(device) if disparities else None
         mask = read_mask(masks[name], size).to(device) if masks else None
         radius = max(size) / 40 if strength is None else strength
-        return pipeline(photo.to(device), disparity, mask, strength=radius).bokeh.cpu()
+        bokeh: Tensor = pipeline(photo.to(device), disparity, mask, strength=radius).bokeh
+        return bokeh.cpu()
 
     return predict
 

@@ -124,5 +124,5 @@ def _encode(picture: Tensor) -> bytes:
         picture = F.interpolate(picture, (height, width), mode="bilinear", antialias=True)
     pixels = (picture[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).contiguous()
     stream = io.BytesIO()
-    Image.fromarray(pixels.cpu().numpy()).save(stream, format="JPEG", quality=_JPEG_QUALITY)
+    Image.fromarray(pixels.cpu().numpy()).save(stream, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return stream.getvalue()

@@ -45,19 +45,20 @@ class Table:
         return all(map(_is_number, filter(None, (row[column] for row in self.rows))))
 
 
-def make_tables(scores: Sequence[Score], changes: Sequence[Score] = ()) -> list[Table]:
+def make_tables(scores: Sequence[Score], changes: Sequence[Score] = (), origins: Sequence[str] = ()) -> list[Table]:
     """What is to be read first: the means, and published figures beside them.
 
     Args:
         scores: Against the targets.
         changes: Against the inputs; they come in a table of their own, with a warning.
+        origins: Sentences on where the pictures come from.
     """
     means = summarize(scores)
-    tables = [_tabulate_means(means), _tabulate_published(means, {score.name for score in scores})]
+    tables = [_tabulate_means(means, origins), _tabulate_published(means, {score.name for score in scores})]
     return [*tables, _tabulate_changes(summarize(changes))] if changes else tables
 
 
-def _tabulate_means(means: Sequence[Summary]) -> Table:
+def _tabulate_means(means: Sequence[Summary], origins: Sequence[str]) -> Table:
     protocols = tuple(means[0].ssim)
     head = ["Method", "Pictures", "PSNR, dB", "PSNR of mean MSE", "PSNR with gain", "MSE"]
     head += [f"SSIM {protocol}" for protocol in protocols]
@@ -69,7 +70,11 @@ def _tabulate_means(means: Sequence[Summary]) -> Table:
         row += [f"{mean.ssim[protocol]:.4f}" for protocol in protocols]
         rows.append((*row, *([] if mean.lpips is None else [f"{mean.lpips:.4f}"])))
     resized = [f"{mean.resized} of {mean.method}" for mean in means if mean.resized]
-    notes = [_METRICS] + ([f"Resized to their targets' size: {', '.join(resized)}."] if resized else [])
+    notes = (
+        ([" ".join(origins)] if origins else [])
+        + [_METRICS]
+        + ([f"Resized to their targets' size: {', '.join(resized)}."] if resized else [])
+    )
     return Table("Means", tuple(notes), tuple(head), tuple(rows))
 
 
