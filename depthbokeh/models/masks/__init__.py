@@ -1,5 +1,6 @@
 """Subject masks: photo ``(B, 3, H, W)`` sRGB 0..1 to mask ``(B, 1, H, W)`` 0..1."""
 
+from depthbokeh.models.masks.deeplab import DeepLab
 from depthbokeh.models.masks.grabcut import GrabCut
 
-__all__ = ["GrabCut"]
+__all__ = ["DeepLab", "GrabCut"]
