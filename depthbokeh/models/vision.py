@@ -40,15 +40,18 @@ def import_torchvision() -> ModuleType:
     return import_module("torchvision")
 
 
-def has_torchvision_ops() -> bool:
+def has_torchvision_ops(device: str = "cpu") -> bool:
     """Whether torchvision's compiled operators work, not only its Python part.
+
+    Args:
+        device: The type of device that they are to run on.
 
     Example:
         >>> has_torchvision_ops() in (True, False)
         True
     """
     import_torchvision()
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "CPU"))
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", device.upper()))
 
 
 def import_timm() -> ModuleType:

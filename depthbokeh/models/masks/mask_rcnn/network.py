@@ -1,0 +1,99 @@
+"""The modules that hold Mask R-CNN's weights, and the names of what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from typing import Literal, TypeAlias, get_args
+
+from torch import nn
+
+from depthbokeh.models.vision import import_torchvision
+
+Body: TypeAlias = Literal["resnet50", "resnet18"]
+Norm: TypeAlias = Literal["frozen", "batch"]
+
+LIVING = ("person", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
+_NAMELESS = ("__background__", "N/A")
+
+
+def build_network(body: Body, channels: int, hidden: int, norm_layer: Norm, trainable_layers: int) -> nn.Module:
+    """Builds torchvision's Mask R-CNN, whose parts are used and whose ``forward`` is not.
+
+    Args:
+        body: The ResNet below the feature pyramid.
+        channels: Of the feature pyramid and of the mask head.
+        hidden: Of the box head.
+        norm_layer: ``"frozen"`` keeps BatchNorm's statistics and factors as they are, ``"batch"`` trains them.
+        trainable_layers: 0 to 5, how many of the body's five stages are trained, counted from the last.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    for name, value, known in (("body", body, get_args(Body)), ("norm_layer", norm_layer, get_args(Norm))):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}: expected one of {', '.join(known)}")
+    if trainable_layers not in range(6):
+        raise ValueError(f"trainable_layers is {trainable_layers}: expected 0 to 5")
+    import_torchvision()
+    resnet = import_module("torchvision.models.resnet")
+    backbones = import_module("torchvision.models.detection.backbone_utils")
+    heads = import_module("torchvision.models.detection.mask_rcnn")
+    boxes = import_module("torchvision.models.detection.faster_rcnn")
+    frozen = import_module("torchvision.ops.misc").FrozenBatchNorm2d
+
+    # The published weights were trained with variances to which nothing is added.
+    norm = partial(frozen, eps=0.0) if norm_layer == "frozen" else nn.BatchNorm2d
+    block, depths = (resnet.Bottleneck, (3, 4, 6, 3)) if body == "resnet50" else (resnet.BasicBlock, (2, 2, 2, 2))
+    stages = resnet.ResNet(block, depths, norm_layer=norm)
+    _freeze(stages, trainable_layers)
+    backbone = backbones.BackboneWithFPN(
+        stages,
+        {f"layer{i + 1}": str(i) for i in range(4)},
+        [64 * block.expansion * 2**i for i in range(4)],
+        channels,
+    )
+    classes = len(name_labels())
+    network: nn.Module = heads.MaskRCNN(
+        backbone,
+        box_head=boxes.TwoMLPHead(channels * 7**2, hidden),
+        box_predictor=boxes.FastRCNNPredictor(hidden, classes),
+        mask_head=heads.MaskRCNNHeads(channels, (channels,) * 4, 1),
+        mask_predictor=heads.MaskRCNNPredictor(channels, channels, classes),
+    )
+    return network
+
+
+def name_labels() -> list[str]:
+    """Returns COCO's names in the order of the labels, 91 with the background and those left out."""
+    import_torchvision()
+    weights = import_module("torchvision.models.detection").MaskRCNN_ResNet50_FPN_Weights
+    return list(weights.COCO_V1.meta["categories"])
+
+
+def find_labels(classes: str | Sequence[str]) -> list[int]:
+    """Returns the labels of classes given by name.
+
+    Raises:
+        ValueError: If there are none, or one is not COCO's.
+
+    Example:
+        >>> find_labels(["person", "dog"])
+        [1, 18]
+    """
+    names = name_labels()
+    wanted = [classes] if isinstance(classes, str) else list(classes)
+    unknown = [name for name in wanted if name not in names or name in _NAMELESS]
+    if unknown or not wanted:
+        known = ", ".join(name for name in names if name not in _NAMELESS)
+        raise ValueError(f"classes is {classes!r}: expected one or several of {known}")
+    return [names.index(name) for name in wanted]
+
+
+def _freeze(stages: nn.Module, trainable_layers: int) -> None:
+    trained = ("layer4", "layer3", "layer2", "layer1", "conv1")[:trainable_layers]
+    if trainable_layers == 5:
+        trained += ("bn1",)
+    for name, parameter in stages.named_parameters():
+        parameter.requires_grad_(name.startswith(trained))
