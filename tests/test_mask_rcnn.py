@@ -32,7 +32,7 @@ def detection():
 def build(seed=0, sure=True, **options):
     """A narrow network; if sure, one that finds a few instances with high scores."""
     torch.manual_seed(seed)
-    model = MaskRCNN(**NARROW, **options).eval()
+    model = MaskRCNN(**(NARROW | options)).eval()
     if sure:
         with torch.no_grad():
             model.rpn.head.cls_logits.weight.mul_(100)
@@ -120,22 +120,22 @@ class TestNetwork:
 
     def test_unfrozen_has_torchvisions_keys(self, detection):
         with torch.device("meta"):
-            own = create_mask_model("mask_rcnn_resnet50_fpn", norm_layer="batch").state_dict()
+            own = create_mask_model("mask_rcnn_resnet50_fpn", frozen_bn=False).state_dict()
             theirs = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
         assert {key: value.shape for key, value in own.items()} == {key: value.shape for key, value in theirs.items()}
 
     @pytest.mark.parametrize("trainable_layers", range(6))
-    @pytest.mark.parametrize("norm_layer", ["frozen", "batch"])
-    def test_freezes_as_torchvision(self, detection, trainable_layers, norm_layer):
-        norms = {"frozen": importlib.import_module("torchvision.ops.misc").FrozenBatchNorm2d, "batch": nn.BatchNorm2d}
+    @pytest.mark.parametrize("frozen_bn", [False, True])
+    def test_freezes_as_torchvision(self, detection, trainable_layers, frozen_bn):
+        frozen = importlib.import_module("torchvision.ops.misc").FrozenBatchNorm2d
         with torch.device("meta"):
             theirs = detection.backbone_utils.resnet_fpn_backbone(
                 backbone_name="resnet18",
                 weights=None,
-                norm_layer=norms[norm_layer],
+                norm_layer=frozen if frozen_bn else nn.BatchNorm2d,
                 trainable_layers=trainable_layers,
             )
-            own = MaskRCNN(**NARROW, norm_layer=norm_layer, trainable_layers=trainable_layers).backbone
+            own = MaskRCNN(**NARROW, frozen_bn=frozen_bn, trainable_layers=trainable_layers).backbone
         trained = {name for name, parameter in own.named_parameters() if parameter.requires_grad}
         assert trained == {name for name, parameter in theirs.named_parameters() if parameter.requires_grad}
 
@@ -183,7 +183,9 @@ class TestRegions:
         features = [level.requires_grad_() for level in features]
         corners = torch.rand(2, 40, 2, 2, generator=generator).double() * torch.tensor([160, 96])
         boxes = torch.cat([corners.amin(2), corners.amax(2) + 0.1], 2)
-        boxes[:, :4] = torch.tensor([[0.0, 0, 160, 96], [-120, -300, 300, 200], [-100, -90, 190, 200], [3, 5, 3.5, 5.1]])
+        boxes[:, :4] = torch.tensor(
+            [[0.0, 0, 160, 96], [-120, -300, 300, 200], [-100, -90, 190, 200], [3, 5, 3.5, 5.1]]
+        )
         levels = [[], [], [], []]
         for i, box in enumerate(boxes.flatten(0, 1)):
             level = math.floor(4 + math.log2((box[2] - box[0]).mul(box[3] - box[1]).sqrt() / 224) + 1e-6)
@@ -364,7 +366,7 @@ class TestMask:
             for i in range(2):
                 alone = model(photos[i : i + 1], **{name: value[i] for name, value in options.items()})
                 torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=0)
-            assert together.amax((1, 2, 3)).min() > 0.1
+            assert together.amax((1, 2, 3)).min() > 0.01
 
     @torch.no_grad()
     def test_classes(self):
@@ -407,7 +409,7 @@ class TestMask:
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_autocast_passes_the_gradient(self, dtype):
-        model, photo = build().train(), make_photo()
+        model, photo = build(min_size=32).train(), make_photo(48, 64)
         with torch.autocast("cpu", dtype):
             mask = model(photo)
             mask.mean().backward()
@@ -425,7 +427,6 @@ class TestMask:
             ({"classes": []}, "classes is"),
             ({"classes": ["N/A"]}, "classes is"),
             ({"trainable_layers": 6}, "trainable_layers is 6"),
-            ({"norm_layer": "group"}, "norm_layer is 'group'"),
             ({"body": "vgg16"}, "body is 'vgg16'"),
             ({"min_size": 200, "max_size": 100}, "min_size is 200"),
             ({"proposals": 0}, "proposals is 0"),
@@ -433,7 +434,7 @@ class TestMask:
     )
     def test_refuses_options(self, options, message):
         with pytest.raises(ValueError, match=message):
-            MaskRCNN(**{**NARROW, **options})
+            MaskRCNN(**(NARROW | options))
 
     @pytest.mark.parametrize(
         ("photo", "options", "message"),
@@ -451,9 +452,9 @@ class TestMask:
 
 class TestTraining:
     @pytest.mark.parametrize("sure", [False, True])
-    @pytest.mark.parametrize("norm_layer", ["frozen", "batch"])
-    def test_bokeh_loss_reaches_the_first_convolution(self, norm_layer, sure):
-        model = build(sure=sure, trainable_layers=5, norm_layer=norm_layer).train()
+    @pytest.mark.parametrize("frozen_bn", [False, True])
+    def test_bokeh_loss_reaches_the_first_convolution(self, frozen_bn, sure):
+        model = build(sure=sure, min_size=32, trainable_layers=5, frozen_bn=frozen_bn).train()
         photos = make_photo(48, 64, batch=2)
         disparity = torch.linspace(0, 1, 48)[:, None].expand(2, 1, 48, 64)
         bokeh = BokehRenderer()(photos, disparity, model(photos), focus=0.8, strength=6.0)
@@ -472,7 +473,7 @@ class TestTraining:
     @pytest.mark.parametrize("options", [{"box": (20, 10, 30, 30)}, {"point": (30, 20)}])
     @pytest.mark.parametrize("choice", ["largest", "central"])
     def test_every_choice_passes_a_gradient(self, choice, options):
-        model = build(sure=False, choice=choice).train()
+        model = build(sure=False, choice=choice, min_size=32).train()
         for chosen in ({}, options):
             model.zero_grad()
             model(make_photo(48, 64), **chosen).mean().backward()
@@ -484,13 +485,13 @@ class TestTraining:
         assert model.backbone.body.conv1.weight.grad is None
         assert model.backbone.body.layer2[0].conv1.weight.grad.any()
 
-    def test_learns_a_mask(self):
-        model, photo = build().train(), make_photo(48, 64)
+    def test_learns_from_fresh_weights(self):
+        model, photo = build(sure=False, frozen_bn=False, min_size=32).train(), make_photo(48, 64)
         target = torch.zeros(1, 1, 48, 64)
         target[..., 10:40, 15:45] = 1
-        optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3)
         losses = []
-        for _ in range(12):
+        for _ in range(8):
             loss = (model(photo) - target).square().mean()
             optimizer.zero_grad()
             loss.backward()
@@ -509,9 +510,9 @@ OLD = {
 
 class TestCheckpoints:
     @pytest.mark.parametrize("old", [False, True])
-    @pytest.mark.parametrize("norm_layer", ["frozen", "batch"])
+    @pytest.mark.parametrize("frozen_bn", [False, True])
     @torch.no_grad()
-    def test_loads_old_and_new_names(self, tmp_path, old, norm_layer):
+    def test_loads_old_and_new_names(self, tmp_path, old, frozen_bn):
         model = build()
         state = model.state_dict()
         if old:
@@ -521,7 +522,7 @@ class TestCheckpoints:
         state["backbone.body.bn1.num_batches_tracked"] = torch.tensor(5)
         torch.save({"model": state}, tmp_path / "weights.pth")
         loaded = create_mask_model(
-            "mask_rcnn_resnet50_fpn", pretrained=tmp_path / "weights.pth", norm_layer=norm_layer, **NARROW
+            "mask_rcnn_resnet50_fpn", pretrained=tmp_path / "weights.pth", frozen_bn=frozen_bn, **NARROW
         )
         torch.testing.assert_close(loaded.eval()(make_photo()), model(make_photo()), atol=1e-3, rtol=0)
 

@@ -16,7 +16,7 @@ from depthbokeh.models.masks.base import MaskModel
 from depthbokeh.models.masks.mask_rcnn.choice import Choice, choose, find_inside, find_under
 from depthbokeh.models.masks.mask_rcnn.detection import Detections, detect, propose, segment
 from depthbokeh.models.masks.mask_rcnn.keys import rename_keys
-from depthbokeh.models.masks.mask_rcnn.network import LIVING, Body, Norm, build_network, find_labels, name_labels
+from depthbokeh.models.masks.mask_rcnn.network import LIVING, Body, build_network, find_labels, name_labels
 from depthbokeh.models.masks.mask_rcnn.pasting import sample, unite
 from depthbokeh.models.registry import Pretrained, register_mask_model
 from depthbokeh.models.weights import find_weights
@@ -60,7 +60,7 @@ class MaskRCNN(MaskModel):
         classes: str | Sequence[str] | None = None,
         choice: Choice = "subject",
         trainable_layers: int = 5,
-        norm_layer: Norm = "frozen",
+        frozen_bn: bool = True,
         min_size: int = 800,
         max_size: int = 1333,
         proposals: int = 1000,
@@ -74,7 +74,7 @@ class MaskRCNN(MaskModel):
             classes: Names of COCO's classes of which the subject is; ``None`` for all 80.
             choice: Which instances are the subject where neither box nor point is given.
             trainable_layers: 0 to 5, how many of the body's five stages are trained, counted from the last.
-            norm_layer: ``"frozen"`` keeps BatchNorm as it is, ``"batch"`` trains it.
+            frozen_bn: Whether BatchNorm's statistics and factors are constants, as in the published weights.
             min_size: What the network scales a photo's shorter side to, pixels.
             max_size: What the longer side does not exceed then, pixels.
             proposals: How many regions are looked at in a photo.
@@ -92,7 +92,7 @@ class MaskRCNN(MaskModel):
             raise ValueError(f"proposals is {proposals}: expected at least 1")
         if not 1 <= min_size <= max_size:
             raise ValueError(f"min_size is {min_size}, max_size {max_size}: expected 1 <= min_size <= max_size")
-        network: Any = build_network(body, channels, hidden, norm_layer, trainable_layers)
+        network: Any = build_network(body, channels, hidden, frozen_bn, trainable_layers)
         self.backbone = network.backbone
         self.rpn = network.rpn
         self.roi_heads = network.roi_heads

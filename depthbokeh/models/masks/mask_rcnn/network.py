@@ -12,28 +12,26 @@ from torch import nn
 from depthbokeh.models.vision import import_torchvision
 
 Body: TypeAlias = Literal["resnet50", "resnet18"]
-Norm: TypeAlias = Literal["frozen", "batch"]
 
 LIVING = ("person", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 _NAMELESS = ("__background__", "N/A")
 
 
-def build_network(body: Body, channels: int, hidden: int, norm_layer: Norm, trainable_layers: int) -> nn.Module:
+def build_network(body: Body, channels: int, hidden: int, frozen_bn: bool, trainable_layers: int) -> nn.Module:
     """Builds torchvision's Mask R-CNN, whose parts are used and whose ``forward`` is not.
 
     Args:
         body: The ResNet below the feature pyramid.
         channels: Of the feature pyramid and of the mask head.
         hidden: Of the box head.
-        norm_layer: ``"frozen"`` keeps BatchNorm's statistics and factors as they are, ``"batch"`` trains them.
+        frozen_bn: Whether BatchNorm's statistics and factors are constants.
         trainable_layers: 0 to 5, how many of the body's five stages are trained, counted from the last.
 
     Raises:
         ValueError: If an argument is out of range.
     """
-    for name, value, known in (("body", body, get_args(Body)), ("norm_layer", norm_layer, get_args(Norm))):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}: expected one of {', '.join(known)}")
+    if body not in get_args(Body):
+        raise ValueError(f"body is {body!r}: expected one of {', '.join(get_args(Body))}")
     if trainable_layers not in range(6):
         raise ValueError(f"trainable_layers is {trainable_layers}: expected 0 to 5")
     import_torchvision()
@@ -44,7 +42,7 @@ def build_network(body: Body, channels: int, hidden: int, norm_layer: Norm, trai
     frozen = import_module("torchvision.ops.misc").FrozenBatchNorm2d
 
     # The published weights were trained with variances to which nothing is added.
-    norm = partial(frozen, eps=0.0) if norm_layer == "frozen" else nn.BatchNorm2d
+    norm = partial(frozen, eps=0.0) if frozen_bn else nn.BatchNorm2d
     block, depths = (resnet.Bottleneck, (3, 4, 6, 3)) if body == "resnet50" else (resnet.BasicBlock, (2, 2, 2, 2))
     stages = resnet.ResNet(block, depths, norm_layer=norm)
     _freeze(stages, trainable_layers)
