@@ -49,7 +49,7 @@ class MaskRCNN(MaskModel):
     K. He et al., "Mask R-CNN", ICCV 2017. The tensors are those of torchvision's ``maskrcnn_resnet50_fpn``.
 
     Example:
-        >>> model = MaskRCNN(body="resnet18", channels=8, hidden=8, proposals=20, min_size=64).eval()
+        >>> model = MaskRCNN(body="resnet10", channels=8, hidden=8, proposals=20, min_size=64).eval()
         >>> model(torch.rand(1, 3, 48, 64), point=(20, 30)).shape
         torch.Size([1, 1, 48, 64])
     """
@@ -78,7 +78,7 @@ class MaskRCNN(MaskModel):
             min_size: What the network scales a photo's shorter side to, pixels.
             max_size: What the longer side does not exceed then, pixels.
             proposals: How many regions are looked at in a photo.
-            body: The ResNet below; published weights are of ``"resnet50"``.
+            body: The ResNet below; published weights are of ``"resnet50"``; ``"resnet10"`` is for trials.
             channels: Of the feature pyramid and the mask head; published weights have 256.
             hidden: Of the box head; published weights have 1024.
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from depthbokeh.models.vision import import_torchvision
 
-Body: TypeAlias = Literal["resnet50", "resnet18"]
+Body: TypeAlias = Literal["resnet50", "resnet10"]
 
 LIVING = ("person", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 _NAMELESS = ("__background__", "N/A")
@@ -43,7 +43,7 @@ def build_network(body: Body, channels: int, hidden: int, frozen_bn: bool, train
 
     # The published weights were trained with variances to which nothing is added.
     norm = partial(frozen, eps=0.0) if frozen_bn else nn.BatchNorm2d
-    block, depths = (resnet.Bottleneck, (3, 4, 6, 3)) if body == "resnet50" else (resnet.BasicBlock, (2, 2, 2, 2))
+    block, depths = (resnet.Bottleneck, (3, 4, 6, 3)) if body == "resnet50" else (resnet.BasicBlock, (1, 1, 1, 1))
     stages = resnet.ResNet(block, depths, norm_layer=norm)
     _freeze(stages, trainable_layers)
     backbone = backbones.BackboneWithFPN(
