@@ -263,12 +263,15 @@ def synthesize(
     photos: Annotated[
         bool, typer.Option("--photos", help="Take half of the backdrops from scikit-image's sample photos.")
     ] = False,
+    portraits: Annotated[
+        bool, typer.Option("--portraits", help="One person in every picture, in focus, through a wide aperture.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for every processor.")] = None,
 ) -> None:
     """Makes up pairs of pictures, all in focus and with exact bokeh, with disparity and mask, in EBB!'s layout."""
     from .data import synthesize as job
 
-    recipe = job.Recipe(job.parse_size(size), seed, aperture, samples, photos)
+    recipe = job.Recipe(job.parse_size(size), seed, aperture, samples, photos, portraits)
     written = job.write_pairs(out, pairs, recipe, workers=workers)
     typer.echo(f"{out}: {written} pairs written, {pairs - written} were there")
 

@@ -18,14 +18,19 @@ from .textures import Array, Rng
 Thing = Callable[[Rng, tuple[int, int], float, float, float, float], Sprite]
 _SUBJECTS: tuple[Thing, ...] = (person, person, lamp, plant, solid)
 _THINGS: tuple[Thing, ...] = (bush, tree, lamp, solid, person, plant)
+# What a portrait has beside the one person.
+_FURNITURE: tuple[Thing, ...] = tuple(thing for thing in _THINGS if thing is not person)
 _OCCLUDERS: tuple[Callable[[Rng, tuple[int, int], float], Sprite], ...] = (branch, railing, grass)
 # Radii at 1024 px height; EBB!'s f/1.8 pictures lie within.
 _RADII = (4.0, 40.0)
+_PORTRAIT_RADII = (24.0, 40.0)
 # Farthest point of an aperture's rim, in radii, that the pictures reach beyond the frame for.
 _WIDEST = 1.8
 
 
-def random_scene(seed: int, size: tuple[int, int] = (512, 768), *, photos: bool = False) -> Scene:
+def random_scene(
+    seed: int, size: tuple[int, int] = (512, 768), *, photos: bool = False, portraits: bool = False
+) -> Scene:
     """Makes up a scene.
 
     Args:
@@ -33,9 +38,11 @@ def random_scene(seed: int, size: tuple[int, int] = (512, 768), *, photos: bool 
         size: Height and width, pixels, at least 32.
         photos: Whether half of the backdrops are crops of the sample photos that scikit-image comes with; where it
             does not have them, they are drawn like the others.
+        portraits: Whether every scene is of one person, in focus, through a wide aperture, with nothing in front.
 
     Returns:
-        The scene; its largest blur radius is 4 to 40 pixels for a height of 1024, in proportion for other sizes.
+        The scene; its largest blur radius is 4 to 40 pixels (portraits: 24 to 40) for a height of 1024, in proportion
+        for other sizes.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -49,17 +56,18 @@ def random_scene(seed: int, size: tuple[int, int] = (512, 768), *, photos: bool 
         raise ValueError(f"seed must be at least 0, got {seed}")
     if min(size) < 32:
         raise ValueError(f"size must be at least 32 x 32, got {size[1]} x {size[0]}")
-    return _Composer(np.random.default_rng(seed), size).compose(photos)
+    return _Composer(np.random.default_rng(seed), size, portraits).compose(photos)
 
 
 class _Composer:
     """What all parts of one scene share: the canvas, which is wider than the frame, the ground, the light."""
 
-    def __init__(self, rng: Rng, size: tuple[int, int]) -> None:
+    def __init__(self, rng: Rng, size: tuple[int, int], portraits: bool) -> None:
         self.rng = rng
         self.size = size
+        self.portraits = portraits
         self.unit = math.sqrt(size[0] * size[1] / 1.5)
-        self.radius = math.exp(rng.uniform(*np.log(_RADII))) * self.unit / 1024
+        self.radius = math.exp(rng.uniform(*np.log(_PORTRAIT_RADII if portraits else _RADII))) * self.unit / 1024
         self.margin = math.ceil(_WIDEST * self.radius) + 4
         self.canvas = (size[0] + 2 * self.margin, size[1] + 2 * self.margin)
         self.near = rng.uniform(0.45, 0.7)  # the subject's disparity
@@ -84,11 +92,11 @@ class _Composer:
             layers.insert(1, self._ground([float(disparity) for disparity in distances]))
         index = len(layers) - 1
         nearest = self.near
-        for _ in range(rng.choice(3, p=(0.5, 0.35, 0.15))):
+        for _ in range(0 if self.portraits else rng.choice(3, p=(0.5, 0.35, 0.15))):
             nearest += rng.uniform(0.12, 0.35)
             sprite = _OCCLUDERS[rng.integers(len(_OCCLUDERS))](rng, self.canvas, self.unit)
             layers.append(self._layer(sprite.color, sprite.alpha, nearest))
-        focus = self.near if rng.random() < 0.9 else float(rng.choice(distances))
+        focus = self.near if self.portraits or rng.random() < 0.9 else float(rng.choice(distances))
         scene = Scene(tuple(layers), self.size, focus, 1.0, index)
         return replace(scene, strength=self.radius / scene.largest_radius())
 
@@ -132,7 +140,8 @@ class _Composer:
 
     def _thing(self, disparity: float) -> Layer:
         rng = self.rng
-        draw = _THINGS[rng.integers(len(_THINGS))]
+        things = _FURNITURE if self.portraits else _THINGS
+        draw = things[rng.integers(len(things))]
         x, base = self._place(0.55), self._row_of(disparity)
         tall = self.size[0] * rng.uniform(0.5, 1.0) * (0.35 + 0.8 * disparity / self.near)
         if not self.grounded:
@@ -142,7 +151,7 @@ class _Composer:
 
     def _subject(self) -> Layer:
         rng = self.rng
-        draw = _SUBJECTS[rng.integers(len(_SUBJECTS))]
+        draw = person if self.portraits else _SUBJECTS[rng.integers(len(_SUBJECTS))]
         x = self._place(0.22)
         # What stands below the frame is cut off by it.
         base = min(self._row_of(self.near), self.canvas[0] + 2.0)

@@ -36,6 +36,7 @@ class Recipe:
         aperture: Text form, see :meth:`depthbokeh.Aperture.parse`.
         samples: Rays per pixel, ``None`` for as many as each pair needs.
         photos: See :func:`depthbokeh.data.random_scene`.
+        portraits: Likewise.
 
     Raises:
         ValueError: If a value is out of range.
@@ -46,6 +47,7 @@ class Recipe:
     aperture: str = "disk"
     samples: int | None = None
     photos: bool = False
+    portraits: bool = False
 
     def __post_init__(self) -> None:
         Aperture.parse(self.aperture)
@@ -114,7 +116,7 @@ def write_pairs(out: Path, pairs: int, recipe: Recipe, *, workers: int | None = 
 def write_pair(root: Path, recipe: Recipe, index: int) -> None:
     """Makes and writes one pair into the folders below ``root``, its record last."""
     seed = recipe.seed * 2**32 + index
-    scene = random_scene(seed, recipe.size, photos=recipe.photos)
+    scene = random_scene(seed, recipe.size, photos=recipe.photos, portraits=recipe.portraits)
     pair = scene.render(recipe.aperture, samples=recipe.samples)
     coarse = coarsen_disparity(pair.disparity, torch.Generator().manual_seed(seed))
     scale = float(pair.disparity.max().clamp(min=1e-6))
@@ -150,6 +152,7 @@ def _recipe_record(recipe: Recipe) -> dict[str, Any]:
         "aperture": Aperture.parse(recipe.aperture).name,
         "samples": recipe.samples,
         "photos": recipe.photos,
+        "portraits": recipe.portraits,
     }
 
 
