@@ -144,9 +144,10 @@ class Trainer:
             batches = self._load_batches()
             self._model.train()
             while self._step < config.steps:
+                rate = float(self._schedule.get_last_lr()[0])
                 parts = self._take_step(batches)
                 self._step += 1
-                log.write_step(self._step, {**parts, "lr": float(self._schedule.get_last_lr()[0])})
+                log.write_step(self._step, {**parts, "lr": rate})
                 stop = self._agree(bool(asked))
                 if self._step % config.validate_every == 0 or self._step == config.steps:
                     scores = self._validate(log) or scores

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from depthbokeh.color import linear_to_srgb, srgb_to_linear
-from depthbokeh.layers import find_focus
+from depthbokeh.compositing import composite
+from depthbokeh.layers import DefocusLayers, find_focus
 from depthbokeh.pipeline import BokehPipeline
 from depthbokeh.training.lens import LensParameters
 
@@ -19,6 +20,33 @@ class Prediction(NamedTuple):
 
     bokeh: Tensor  # (B, 3, H, W), sRGB
     mask: Tensor | None  # (B, 1, H, W)
+
+
+def split_subject(
+    disparity: Tensor | None, mask: Tensor, focus: Tensor | None, strength: Tensor, gap: float
+) -> DefocusLayers:
+    """Two layers between which the mask alone decides: the subject, in focus, and everything else, which never is.
+
+    For rendering, coarse disparity helps the mask out: what is as far as the subject is sharp whether or not the mask
+    has it. For learning that is a trap: where disparity explains the picture, the mask need not, and shrinks. Here what
+    is not subject lies off the focus by at least ``gap``, so that every sharp pixel has to be the mask's.
+
+    Args:
+        disparity: ``(B, 1, H, W)``, ``None``: everything else is equally far.
+        mask: ``(B, 1, H, W)``, 0..1.
+        focus: ``(B, 1, 1, 1)``, the subject's disparity.
+        strength: ``(B,)``, pixels of blur radius for a disparity of 1.
+        gap: Disparity.
+    """
+    scale = strength[:, None, None, None]
+    if disparity is None or focus is None:
+        offset = -torch.ones_like(mask)
+    else:
+        away = disparity - focus
+        # As smooth as a distance: far away the disparity counts, near the focus the gap.
+        offset = torch.where(away > gap, 1.0, -1.0) * (away.square() + gap**2).sqrt()
+    defocus = torch.stack([scale * offset, torch.zeros_like(mask)], 1)
+    return DefocusLayers(torch.stack([1 - mask, mask], 1), defocus, None)
 
 
 class LearnedPipeline(nn.Module):
@@ -38,12 +66,14 @@ class LearnedPipeline(nn.Module):
         *,
         mask_gradient: bool = True,
         checkpointing: bool = False,
+        gap: float = 0.3,
     ) -> None:
         super().__init__()
         self.pipeline = pipeline
         self.lens = lens
         self.mask_gradient = mask_gradient
         self.checkpointing = checkpointing
+        self.gap = gap
 
     def forward(
         self, photo: Tensor, disparity: Tensor | None, longer_side: Tensor, number: Tensor | None
@@ -62,13 +92,20 @@ class LearnedPipeline(nn.Module):
         with torch.autocast(photo.device.type, enabled=False):
             mask = None if mask is None else mask.float()
             lens = self.lens(number)
+            strength = lens.strength * longer_side
             focus = None
             if disparity is not None:
                 disparity = disparity.float()
-                focus = find_focus(disparity, mask, photo) + lens.focus_offset[:, None, None, None]
-            bokeh = self.pipeline.renderer(
-                photo.float(), disparity, mask, focus=focus, strength=lens.strength * longer_side
-            )
+                focus = find_focus(disparity, mask, photo).detach() + lens.focus_offset[:, None, None, None]
+            renderer = self.pipeline.renderer
+            if self.training and mask is not None:
+                gap = self.gap
+                layers = split_subject(disparity, mask, focus, strength, gap)
+                bokeh = composite(
+                    photo.float(), layers, renderer.aperture, gamma=renderer.gamma, highlights=renderer.highlights
+                )
+            else:
+                bokeh = renderer(photo.float(), disparity, mask, focus=focus, strength=strength)
             bokeh = linear_to_srgb(srgb_to_linear(bokeh.clamp(min=0)) * lens.gain)
         return Prediction(bokeh, mask)
 
