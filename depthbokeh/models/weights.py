@@ -234,7 +234,8 @@ def _get_from_hub(weights: PublishedWeights) -> Path:
         # What is there already, if anything, is another file.
         path = Path(hf_hub_download(weights.repo, weights.file, force_download=_cached(weights) is not None))
     except Exception as error:  # of the Hub, of its HTTP library, of the file system
-        raise DownloadError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        reason = error.__cause__ or error  # the Hub's own message says only that there was an error
+        raise DownloadError(str(reason).partition("\n")[0].rstrip(".") or type(reason).__name__) from error
     _check(weights, path)
     return path
 
