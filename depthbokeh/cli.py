@@ -31,7 +31,9 @@ def main() -> None:
     try:
         app()
     except ValueError as error:  # a PhotoError is one too
-        typer.secho(f"depthbokeh: {error}", fg=typer.colors.RED, err=True)
+        # Names of files and what is in them must not command the terminal.
+        line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(error))
+        typer.secho(f"depthbokeh: {line}", fg=typer.colors.RED, err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import PhotoError, open_stream
+from .files import PhotoError, describe_error, open_stream
 from .metadata import ORIENTATION, fit_exif
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # Pillow's plugins are called directly: Image.open would apply a process-wide size limit of its own.
 _MAGIC = {b"\xff\xd8\xff": "Jpeg", b"\x89PNG": "Png", b"RIFF": "WebP"}
 _MAGIC |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "Tiff")
+
+# Adam7: first column, first row and distance of columns and rows of each pass.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by colour type
 
 
 def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None, bytes | None]:
@@ -47,6 +52,8 @@ def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None
             deep = head[24] == 16 if plugin == "Png" else plugin == "Tiff" and _is_deep_tiff(picture)
             # OpenCV makes up what is missing of a truncated file, so Pillow decodes each file first.
             picture.load()
+            if plugin == "Png" and head[28] == 1:
+                _check_interlaced(stream, width, height, head[24] * _PNG_SAMPLES[head[25]])
             transparent = picture.has_transparency_data
             if picture.mode in ("L", "I;16") and not transparent:
                 samples = np.asarray(picture)[..., None]
@@ -56,8 +63,7 @@ def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None
                 mode = "RGBA" if transparent else "RGB"
                 samples = np.asarray(picture if picture.mode == mode else picture.convert(mode))
         except Exception as error:  # a broken file raises nearly anything
-            what = str(error) or type(error).__name__
-            raise PhotoError(f"{path}: cannot be read as {plugin.upper()}: {what}") from error
+            raise PhotoError(f"{path}: cannot be read as {plugin.upper()}: {describe_error(error)}") from error
         block = b""
         with suppress(Exception):  # a photo with broken EXIF is a photo
             exif = picture.getexif()
@@ -66,6 +72,24 @@ def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None
             block = fit_exif(exif, samples.shape[1], samples.shape[0])
     icc = picture.info.get("icc_profile") or b""
     return samples, block or None, icc if icc[16:20] == b"RGB " else None
+
+
+def _check_interlaced(stream: IO[bytes], width: int, height: int, bits: int) -> None:
+    """Raises if an interlaced PNG has less data than pixels, which Pillow overlooks."""
+    expected = 0
+    for left, top, right, down in _ADAM7:
+        columns, rows = -((left - width) // right), -((top - height) // down)
+        expected += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
+    unpacker, length = zlib.decompressobj(), 0
+    stream.seek(8)
+    while length < expected and len(head := stream.read(8)) == 8:
+        data = stream.read(int.from_bytes(head[:4], "big"))
+        stream.seek(4, os.SEEK_CUR)
+        while head[4:] == b"IDAT" and data and length < expected:
+            length += len(unpacker.decompress(data, 1 << 20))
+            data = unpacker.unconsumed_tail
+    if length < expected:
+        raise ValueError("truncated, interlaced with too little data")
 
 
 def _is_deep_tiff(picture: ImageFile) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,11 +54,28 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Pa
 
 
 def open_stream(path: Path) -> IO[bytes]:
-    """Open a file for reading; a failure names it."""
+    """Open a file for reading; a failure names it, and a pipe, whose writer may never come, is one."""
     try:
-        return path.open("rb")
+        mode = path.stat().st_mode
+        stream = path.open("rb") if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise PhotoError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from error
+    if stream is None:
+        raise PhotoError(f"{path}: a pipe or a device, expected a file")
+    return stream
+
+
+def describe_error(error: Exception) -> str:
+    r"""What a decoder says of a file it cannot read, in one line.
+
+    Example:
+        >>> describe_error(ValueError("too short\nsee the manual")), describe_error(KeyError(7))
+        ('too short', 'broken (KeyError)')
+    """
+    lines = str(error).splitlines()
+    if not lines or isinstance(error, LookupError | TypeError | AttributeError | struct.error):
+        return f"broken ({type(error).__name__})"  # its own words are for its authors
+    return lines[0]
 
 
 def _check_target(path: Path, overwrite: bool) -> None:

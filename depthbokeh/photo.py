@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from .decoding import decode_file
 from .encoding import encode_lossy, encode_png, encode_tiff
-from .files import PhotoError, atomic_path, open_stream
+from .files import PhotoError, atomic_path, describe_error, open_stream
 from .metadata import EXIF_IFD, fit_exif, parse_exif
 
 __all__ = ["Photo", "PhotoError", "atomic_path", "read_map", "read_photo", "write_photo"]
@@ -200,9 +200,10 @@ def write_photo(
 def _read_array(path: Path) -> Tensor:
     with open_stream(path) as stream:
         try:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
+            with np.errstate(invalid="ignore"):  # of a shape beyond all bounds, which is refused
+                array = np.lib.format.read_array(stream, allow_pickle=False)
         except Exception as error:
-            raise PhotoError(f"{path}: cannot be read as a .npy array: {error}") from error
+            raise PhotoError(f"{path}: cannot be read as a .npy array: {describe_error(error)}") from error
     shape = array.shape
     while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -10,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthbokeh.files import PhotoError, atomic_path
+from depthbokeh.files import PhotoError, atomic_path, describe_error, open_stream
 
 # Under these names training scripts wrap the state dict.
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state")
@@ -45,9 +50,12 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        size = _measure(path)
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, size)
+    except PhotoError as error:
+        raise CheckpointError(str(error)) from error
     except Exception as error:  # a broken file raises nearly anything
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_explain(error)}") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -57,6 +65,7 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Tensor]:
     odd = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if odd:
         raise CheckpointError(f"{path}: {odd[0]!r} is {_describe(content[odd[0]])}, expected a tensor by its name")
+    _refuse_claims(path, content, size)
     if all(key.startswith("module.") for key in content):
         content = {key.removeprefix("module."): value for key, value in content.items()}
     return dict(content)
@@ -138,7 +147,9 @@ def save_checkpoint(
     copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     try:
         with atomic_path(path, overwrite=overwrite) as temporary:
+            mode = temporary.stat().st_mode
             save_file(copies, temporary, metadata=dict(metadata or {}))
+            temporary.chmod(mode)  # it has made a file of its own, for its owner alone
     except PhotoError as error:
         raise CheckpointError(str(error)) from error
 
@@ -166,10 +177,13 @@ def read_metadata(path: str | PathLike[str]) -> dict[str, str]:
 
     path = Path(path)
     try:
+        _measure(path)
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
+    except PhotoError as error:
+        raise CheckpointError(str(error)) from error
     except Exception as error:
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_explain(error)}") from error
 
 
 def _read_safetensors(path: Path) -> object:
@@ -178,12 +192,48 @@ def _read_safetensors(path: Path) -> object:
     return load_file(path)
 
 
-def _read_torch(path: Path) -> object:
-    return torch.load(path, map_location="cpu", weights_only=True)
+def _measure(path: Path) -> int:
+    with open_stream(path) as stream:
+        return os.fstat(stream.fileno()).st_size
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _read_torch(path: Path, size: int) -> object:
+    with path.open("rb") as stream:
+        if stream.read(4) == b"PK\3\4":
+            # torch.save does not compress; a bomb does, or names the same bytes many times.
+            unpacked = sum(record.file_size for record in zipfile.ZipFile(stream).infolist())
+            if unpacked > size:
+                raise ValueError(f"unpacks to {unpacked} bytes, more than the file has ({size})")
+    with warnings.catch_warnings():  # of other kinds of file, which are refused, and of other pickle protocols
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _refuse_claims(path: Path, state: Mapping[str, Tensor], size: int) -> None:
+    """Raises if a tensor is of a kind that does not hold its values, or all hold more than the file does."""
+    held: dict[int, int] = {}
+    for key, value in state.items():
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise CheckpointError(f"{path}: {key!r} is sparse, quantized or empty of values, expected a dense tensor")
+        storage = value.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        if value.numel() * value.element_size() > storage.nbytes():
+            raise CheckpointError(f"{path}: {key!r} claims to be {tuple(value.shape)}, more than the file has of it")
+    if sum(held.values()) > size:
+        raise CheckpointError(f"{path}: claims {sum(held.values())} bytes of tensors, more than the file has ({size})")
+
+
+def _explain(error: Exception) -> str:
+    """What is wrong, without the advice to switch the safety off that torch gives."""
+    text = str(error)
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL (\S+)", text)
+        if found:
+            return f"it would make Python objects ({found[1][:80]}), expected nothing but tensors"
+        return "it is no file of torch.save, or holds more than tensors"
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    return re.split(r"(?<=[.?]) ", describe_error(error))[0]
 
 
 def _describe(content: Any) -> str:
