@@ -69,7 +69,7 @@ def load_pipeline(kind: type[_Pipeline], source: str | os.PathLike[str]) -> _Pip
             refine=bool(config["refine"]),
             reduce_large=bool(config["reduce_large"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / _CONFIG}: not the settings of a pipeline: {error}") from error
     # A pipeline of models without weights has an empty file, which is no checkpoint.
     if pipeline.state_dict():
@@ -98,7 +98,7 @@ def _create(part: str, recipe: Any) -> nn.Module | None:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     found = config.get("format") if isinstance(config, dict) else None
     if found != _FORMAT:

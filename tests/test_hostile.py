@@ -22,6 +22,7 @@ from PIL import Image
 from depthbokeh import cli
 from depthbokeh.models.checkpoints import CheckpointError, read_checkpoint
 from depthbokeh.photo import PhotoError, read_map, read_photo
+from depthbokeh.pipeline import BokehPipeline
 
 CASES = [*hostile_photos.list_cases(), *hostile_maps.list_cases(), *hostile_checkpoints.list_cases()]
 BOMBS = [case for case in CASES if case.bomb]
@@ -282,6 +283,34 @@ def test_weights_in_the_cache_do_not_run(folder, monkeypatch, capsys):
         cli.main()
     assert "it would make Python objects (os.system), expected nothing but tensors" in capsys.readouterr().err
     assert not (folder / "pwned").exists()
+
+
+# Pipelines that come from elsewhere
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("", "[" * 100_000, '{"a":' * 100_000, "null", "[]", "\xff", {"format": 99}, {"format": []}),
+        *({"renderer": value} for value in (None, 7, "x", [1], {"unknown": 1})),
+        *({"renderer": {"aperture": value}} for value in (None, 7, "x", [], {})),
+        *({"renderer": {"layers": value}} for value in (None, -1, "x", [])),
+        *({"strength": value} for value in (None, 7, "x", [])),
+        *({"mask_model": value} for value in (7, "grabcut", [], {}, {"name": "grabcut"}, {"name": [], "options": {}})),
+        *({"depth_model": {"name": "ground_plane", "options": value}} for value in (7, [1], {"unknown": 1})),
+        {"depth_model": {"name": "os.system", "options": {}}},
+        {"mask_model": {"name": "grabcut", "options": {"pretrained": "/etc/passwd"}}},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_settings_of_a_pipeline(folder, change):
+    BokehPipeline().save_pretrained(folder / "a")
+    config = folder / "a" / "config.json"
+    text = change if isinstance(change, str) else json.dumps({**json.loads(config.read_text()), **change})
+    config.write_bytes(text.encode("latin1"))
+    with pytest.raises(CheckpointError, match=r"config\.json: ") as refused:
+        BokehPipeline.from_pretrained(folder / "a")
+    assert "\n" not in str(refused.value)
 
 
 if __name__ == "__main__":

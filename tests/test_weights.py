@@ -15,7 +15,7 @@ from servers import serve
 from typer.testing import CliRunner
 
 from depthbokeh import cli
-from depthbokeh.models import download, weights
+from depthbokeh.models import download, list_mask_models, weights
 from depthbokeh.models.checkpoints import CheckpointError, read_checkpoint
 from depthbokeh.models.download import DownloadError, download_file, find_partials, hash_file
 from depthbokeh.models.weights import WeightsError, find_cached_weights, find_weights, get_weights
@@ -71,9 +71,9 @@ class TestTable:
     def test_torchvision_files_are_torchvisions(self):
         detection = pytest.importorskip("depthbokeh.models.vision").import_torchvision().models
         theirs = {
-            "deeplab_resnet50": detection.segmentation.DeepLabV3_ResNet50_Weights,
-            "deeplab_resnet101": detection.segmentation.DeepLabV3_ResNet101_Weights,
-            "deeplab_mobilenet_v3_large": detection.segmentation.DeepLabV3_MobileNet_V3_Large_Weights,
+            "deeplabv3_resnet50": detection.segmentation.DeepLabV3_ResNet50_Weights,
+            "deeplabv3_resnet101": detection.segmentation.DeepLabV3_ResNet101_Weights,
+            "deeplabv3_mobilenet_v3_large": detection.segmentation.DeepLabV3_MobileNet_V3_Large_Weights,
             "mask_rcnn_resnet50_fpn": detection.detection.MaskRCNN_ResNet50_FPN_Weights,
         }
         for name, published in theirs.items():
@@ -88,6 +88,10 @@ class TestTable:
         assert entry.source.startswith("https://")
         assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}|None", str(entry.sha256))
         assert entry.repo or entry.url.endswith(f"/{entry.file}")
+
+    @pytest.mark.parametrize("name", [name for name in WEIGHTS if not name.startswith("depth") and name != "megadepth"])
+    def test_models_of_these_names_exist(self, name):
+        assert name in list_mask_models()
 
     def test_files_do_not_overwrite_each_other(self):
         plain = [entry.file for entry in WEIGHTS.values() if entry.repo is None]

@@ -54,9 +54,9 @@ def _torchvision(name: str, file: str, mebibytes: float, family: str) -> Publish
 WEIGHTS: Final = {
     weights.name: weights
     for weights in (
-        _torchvision("deeplab_resnet50", "deeplabv3_resnet50_coco-cd0a2569.pth", 160.5, "deeplabv3"),
-        _torchvision("deeplab_resnet101", "deeplabv3_resnet101_coco-586e9e4e.pth", 233.2, "deeplabv3"),
-        _torchvision("deeplab_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large-fc3c493d.pth", 42.3, "deeplabv3"),
+        _torchvision("deeplabv3_resnet50", "deeplabv3_resnet50_coco-cd0a2569.pth", 160.5, "deeplabv3"),
+        _torchvision("deeplabv3_resnet101", "deeplabv3_resnet101_coco-586e9e4e.pth", 233.2, "deeplabv3"),
+        _torchvision("deeplabv3_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large-fc3c493d.pth", 42.3, "deeplabv3"),
         _torchvision("mask_rcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", 169.8, "mask_rcnn"),
         PublishedWeights(
             name="megadepth",
@@ -66,7 +66,7 @@ WEIGHTS: Final = {
             source="https://www.cs.cornell.edu/projects/megadepth/",
         ),
         PublishedWeights(
-            name="depth_anything_v2_small",
+            name="depth_anything_v2",
             url="https://huggingface.co/depth-anything/Depth-Anything-V2-Small-hf",
             file="model.safetensors",
             licence="Apache-2.0",
