@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +64,11 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Download nothing; stands before the command.")] = False,
 ) -> None:
-    pass
+    if offline:
+        # The Hub's library reads its own switch when it is imported, which is later than here.
+        os.environ.update(DEPTHBOKEH_OFFLINE="1", HF_HUB_OFFLINE="1")
 
 
 @app.command()

@@ -410,6 +410,15 @@ class TestCommand:
         place.write_bytes(CONTENT)
         assert self.run("get", "--offline", "toy").output == f"{place}\n"
 
+    def test_offline_before_any_command(self, site, monkeypatch):
+        publish(monkeypatch, f"{site.url}/a.pth")
+        for switch in ("DEPTHBOKEH_OFFLINE", "HF_HUB_OFFLINE"):
+            monkeypatch.setenv(switch, "0")
+        result = CliRunner().invoke(cli.app, ["--offline", "weights", "get", "toy"])
+        assert isinstance(result.exception, WeightsError)
+        assert os.environ["HF_HUB_OFFLINE"] == "1"
+        assert site.requests == []
+
     def test_a_mistaken_name_is_told_before_anything_is_downloaded(self, site, monkeypatch):
         publish(monkeypatch, f"{site.url}/a.pth")
         assert "'toi'" in str(self.run("get", "toy", "toi").exception)
