@@ -1,5 +1,7 @@
 """Depth maps: photo ``(B, 3, H, W)`` sRGB 0..1 to disparity ``(B, 1, H, W)`` 0..1, larger is nearer."""
 
+from depthbokeh.models.depth.base import DepthKind, DepthModel, convert_to_disparity
 from depthbokeh.models.depth.ground_plane import GroundPlane
+from depthbokeh.models.depth.megadepth import MegaDepth
 
-__all__ = ["GroundPlane"]
+__all__ = ["DepthKind", "DepthModel", "GroundPlane", "MegaDepth", "convert_to_disparity"]
