@@ -7,22 +7,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .optics import normalize_disparity
+from .models.depth import DepthKind, read_disparity_file
 from .photo import PhotoError, read_map
 
 
-def read_disparity(path: Path, size: tuple[int, int]) -> Tensor:
-    """A disparity map, brought to 0..1 if it reaches beyond.
+def read_disparity(path: Path, size: tuple[int, int], kind: DepthKind | None = None) -> Tensor:
+    """A disparity map, from a depth file of any kind; of an undeclared kind it is stretched if it reaches beyond 0..1.
 
     Raises:
         PhotoError: If the file cannot be read, does not fit the size or tells nothing apart.
     """
-    disparity = read_map(path, size)
+    disparity = read_disparity_file(path, kind, size)
     low, high = disparity.aminmax()
     if disparity.numel() > 1 and low == high:
         raise PhotoError(f"{path}: the disparity is {float(low):g} everywhere; expected near and far")
-    # Files of floats come in any unit.
-    return disparity if low >= 0 and high <= 1 else normalize_disparity(disparity)
+    return disparity
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Tensor:

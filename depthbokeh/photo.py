@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from .arrays import read_npy
 from .decoding import decode_file
 from .encoding import encode_lossy, encode_png, encode_tiff
-from .files import PhotoError, atomic_path, describe_error, open_stream
+from .files import PhotoError, atomic_path, describe_error
 from .metadata import EXIF_IFD, fit_exif, parse_exif
 
 __all__ = ["Photo", "PhotoError", "atomic_path", "read_map", "read_photo", "write_photo"]
@@ -131,8 +132,13 @@ def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) 
         if samples.shape[2] > 1:
             _refuse_colours(path, samples[..., :3])
         plane = _to_planes(samples[..., :1], 1)  # (1, 1, H, W)
+    return plane if size is None else fit_map(path, plane, size)
+
+
+def fit_map(path: Path, plane: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a map ``(1, 1, H, W)`` that was read from a file to (height, width), see `read_map`."""
     height, width = plane.shape[-2:]
-    if size is None or size == (height, width):
+    if size == (height, width):
         return plane
     if abs((width * size[0]) / (height * size[1]) - 1) > 0.05:
         wanted = f"{size[1]} x {size[0]} or the same aspect ratio"
@@ -198,20 +204,7 @@ def write_photo(
 
 
 def _read_array(path: Path) -> Tensor:
-    with open_stream(path) as stream:
-        try:
-            with np.errstate(invalid="ignore"):  # of a shape beyond all bounds, which is refused
-                array = np.lib.format.read_array(stream, allow_pickle=False)
-        except Exception as error:
-            raise PhotoError(f"{path}: cannot be read as a .npy array: {describe_error(error)}") from error
-    shape = array.shape
-    while array.ndim > 2 and 1 in (array.shape[0], array.shape[-1]):
-        array = array[0] if array.shape[0] == 1 else array[..., 0]
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "buif":
-        raise PhotoError(f"{path}: {array.dtype} array of shape {shape}, expected real numbers (H, W)")
-    scale = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
-    with np.errstate(over="ignore"):  # becomes infinite, which is reported
-        plane = torch.from_numpy(array.astype(np.float32) / np.float32(scale))[None, None]
+    plane = torch.from_numpy(read_npy(path))[None, None]
     odd = plane.numel() - int(torch.isfinite(plane).sum())
     if odd:
         raise PhotoError(f"{path}: {odd} of {plane.numel()} values are NaN or infinite, expected finite numbers")

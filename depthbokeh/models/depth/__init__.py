@@ -3,5 +3,15 @@
 from depthbokeh.models.depth.base import DepthKind, DepthModel, convert_to_disparity
 from depthbokeh.models.depth.ground_plane import GroundPlane
 from depthbokeh.models.depth.megadepth import MegaDepth
+from depthbokeh.models.depth.sources import CallableDepth, FileDepth, read_disparity_file
 
-__all__ = ["DepthKind", "DepthModel", "GroundPlane", "MegaDepth", "convert_to_disparity"]
+__all__ = [
+    "CallableDepth",
+    "DepthKind",
+    "DepthModel",
+    "FileDepth",
+    "GroundPlane",
+    "MegaDepth",
+    "convert_to_disparity",
+    "read_disparity_file",
+]
