@@ -66,3 +66,21 @@ def import_timm() -> ModuleType:
     """
     import_torchvision()
     return import_module("timm")
+
+
+def import_transformers() -> ModuleType:
+    """Imports transformers, which imports torchvision.
+
+    Returns:
+        transformers.
+
+    Raises:
+        ImportError: It is not installed; the message names the extra.
+    """
+    import_torchvision()
+    try:
+        return import_module("transformers")
+    except ModuleNotFoundError as error:
+        if error.name != "transformers":
+            raise
+        raise ImportError("this model needs transformers: pip install 'depthbokeh[transformers]'") from error

@@ -4,6 +4,7 @@ from depthbokeh.models.depth.base import DepthKind, DepthModel, convert_to_dispa
 from depthbokeh.models.depth.ground_plane import GroundPlane
 from depthbokeh.models.depth.megadepth import MegaDepth
 from depthbokeh.models.depth.sources import CallableDepth, FileDepth, read_disparity_file
+from depthbokeh.models.depth.transformer import TransformersDepth
 
 __all__ = [
     "CallableDepth",
@@ -12,6 +13,7 @@ __all__ = [
     "FileDepth",
     "GroundPlane",
     "MegaDepth",
+    "TransformersDepth",
     "convert_to_disparity",
     "read_disparity_file",
 ]
