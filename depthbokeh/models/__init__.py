@@ -13,8 +13,10 @@ from depthbokeh.models.registry import (
     register_depth_model,
     register_mask_model,
 )
+from depthbokeh.models.tiling import TiledModel
 
 __all__ = [
+    "TiledModel",
     "create_depth_model",
     "create_mask_model",
     "depth",
