@@ -34,7 +34,7 @@ class MegaDepth(DepthModel):
             scale, and time and memory do not depend on the photo.
             ``"half"``: at half resolution, the disparity stretched to 0..1 (PyNET's bokeh).
             ``"full"``: at full resolution (DDDF's depth-guided dense filters). In large photos the network sees parts
-            only, and memory grows with the photo: about 3 kB per pixel.
+            only, and memory grows with the photo: about 2 kB per pixel.
 
     Raises:
         ValueError: ``input_mode`` is none of these.
