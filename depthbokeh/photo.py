@@ -23,7 +23,7 @@ from torch.nn import functional
 from .arrays import read_npy
 from .decoding import decode_file
 from .encoding import encode_lossy, encode_png, encode_tiff
-from .files import PhotoError, atomic_path, describe_error
+from .files import PhotoError, atomic_path
 from .metadata import EXIF_IFD, fit_exif, parse_exif
 
 __all__ = ["Photo", "PhotoError", "atomic_path", "read_map", "read_photo", "write_photo"]
