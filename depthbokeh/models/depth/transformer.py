@@ -18,7 +18,6 @@ from depthbokeh.models.registry import Pretrained, register_depth_model
 from depthbokeh.models.vision import import_transformers
 from depthbokeh.models.weights import find_weights
 
-_DEPTH_ANYTHING_V2 = "depth-anything/Depth-Anything-V2-Small-hf"
 # Depth Pro returns the reciprocal of depth for a field of view that is not known.
 _KINDS: dict[str, DepthKind] = {
     "depth_pro": "disparity",
@@ -127,9 +126,8 @@ def depth_anything_v2(*, pretrained: Pretrained = False, frozen: bool = False) -
         ImportError: transformers is not installed.
         CheckpointError: The weights cannot be had, or are another network's.
     """
-    if pretrained is True or (pretrained is not False and Path(pretrained).is_dir()):
-        source = _DEPTH_ANYTHING_V2 if pretrained is True else str(pretrained)
-        return load_transformers(pretrained=source, frozen=frozen)
+    if not isinstance(pretrained, bool) and Path(pretrained).is_dir():
+        return load_transformers(pretrained=pretrained, frozen=frozen)
     transformers = import_transformers()
     backbone = transformers.Dinov2Config(
         image_size=518,
