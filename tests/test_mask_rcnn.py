@@ -407,6 +407,22 @@ class TestMask:
         assert mask.dtype == dtype
         torch.testing.assert_close(mask.float(), model(photo.float()), atol=5e-3, rtol=0)
 
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+    @torch.no_grad()
+    def test_boxes_are_not_in_half_precision(self, dtype):
+        model, photo = build().to(dtype), make_photo().to(dtype)
+        _, found, _ = find(model, photo)
+        assert found[0].boxes.dtype == found[0].scores.dtype == torch.promote_types(dtype, torch.float32)
+        assert model(photo).dtype == dtype
+
+    @torch.no_grad()
+    def test_autocast_changes_little(self):
+        model, photo = build(choice="all"), make_photo()
+        with torch.autocast("cpu", torch.bfloat16):
+            mask = model(photo)
+        assert mask.max() > 0.3
+        assert (mask - model(photo)).abs().mean() < 0.05
+
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_autocast_passes_the_gradient(self, dtype):
         model, photo = build(min_size=32).train(), make_photo(48, 64)
@@ -460,9 +476,9 @@ class TestTraining:
         bokeh = BokehRenderer()(photos, disparity, model(photos), focus=0.8, strength=6.0)
         (bokeh - photos).square().mean().backward()
         for name, parameter in model.named_parameters():
-            # Boxes are constants: what only makes boxes gets no gradient.
-            if "rpn" in name or "bbox_pred" in name:
-                assert parameter.grad is None or not parameter.grad.any()
+            # Boxes are constants: what only makes boxes is not trained. Pyramid levels on which no box lies wait.
+            assert parameter.requires_grad != ("rpn" in name or "bbox_pred" in name)
+            assert (parameter.grad is not None) == parameter.requires_grad or "layer_blocks" in name
         body = [parameter for name, parameter in model.backbone.body.named_parameters() if "conv1" in name]
         heads = [model.roi_heads.box_predictor.cls_score, model.roi_heads.mask_predictor.conv5_mask]
         assert model.backbone.body.conv1.weight is body[0]
@@ -476,8 +492,10 @@ class TestTraining:
         model = build(sure=False, choice=choice, min_size=32).train()
         for chosen in ({}, options):
             model.zero_grad()
-            model(make_photo(48, 64), **chosen).mean().backward()
+            photo = make_photo(48, 64).requires_grad_()
+            model(photo, **chosen).mean().backward()
             assert model.backbone.body.conv1.weight.grad.any()
+            assert photo.grad.any()
 
     def test_frozen_layers_stay(self):
         model = build(trainable_layers=3).train()

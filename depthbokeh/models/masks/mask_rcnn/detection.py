@@ -47,7 +47,10 @@ def propose(rpn: Any, images: Any, features: Sequence[Tensor], count: int) -> li
         Of each photo ``(N, 4)``, best first.
     """
     objectness, deltas = rpn.head(features)  # of all levels (B, A, h, w) and (B, 4 A, h, w)
-    anchors = rpn.anchor_generator(images, features)[0]  # (sum of h w A, 4), the same for all photos
+    # Of features, anchors take size and dtype; half precision would round them to several pixels.
+    wide = torch.promote_types(features[0].dtype, torch.float32)
+    maps = [level.new_empty(level.shape[2:], dtype=wide) for level in features]
+    anchors = rpn.anchor_generator(images, maps)[0]  # (sum of h w A, 4), the same for all photos
     scores = [level.permute(0, 2, 3, 1).flatten(1) for level in objectness]
     shifts = [level.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in deltas]
     grids = anchors.split([level.shape[1] for level in scores])
@@ -55,8 +58,8 @@ def propose(rpn: Any, images: Any, features: Sequence[Tensor], count: int) -> li
     for i, (height, width) in enumerate(images.image_sizes):
         boxes, best, levels = [], [], []
         for level, grid in enumerate(grids):
-            score, top = scores[level][i].to(anchors.dtype).topk(min(count, len(grid)))
-            boxes.append(rpn.box_coder.decode_single(shifts[level][i, top].to(anchors.dtype), grid[top]))
+            score, top = scores[level][i].to(wide).topk(min(count, len(grid)))
+            boxes.append(rpn.box_coder.decode_single(shifts[level][i, top].to(wide), grid[top]))
             best.append(score)
             levels.append(torch.full_like(top, level))
         every = clip(torch.cat(boxes), height, width)

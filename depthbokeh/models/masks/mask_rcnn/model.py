@@ -41,10 +41,11 @@ class MaskRCNN(MaskModel):
     An instance is sure from a score of 0.5 on; where none is, the one with the highest score counts as sure. A photo
     in which nothing scores above 0.05 has an empty mask.
 
-    Masks and scores are differentiable in weights and photo; boxes are constants to the gradient, and the region
-    proposal network, which makes boxes alone, gets none. In training mode there is no least score, and ``"subject"``,
-    ``"all"`` and a box take the 16 most important instances, sure or not: what the network overlooks can be learnt,
-    and from fresh weights too a gradient comes. No annotation is needed.
+    Masks and scores are differentiable in weights and photo; boxes are constants to the gradient, and what makes boxes
+    alone, the region proposal network above all, is not trained. In training mode there is no least score, and
+    ``"subject"``, ``"all"`` and a box take the 16 most important instances, sure or not: what the network overlooks
+    can be learnt, and from fresh weights too a gradient comes. No annotation is needed. Levels of the pyramid on which
+    no instance lies get no gradient (``find_unused_parameters`` for ``DistributedDataParallel``).
 
     K. He et al., "Mask R-CNN", ICCV 2017. The tensors are those of torchvision's ``maskrcnn_resnet50_fpn``.
 
@@ -96,6 +97,9 @@ class MaskRCNN(MaskModel):
         self.backbone = network.backbone
         self.rpn = network.rpn
         self.roi_heads = network.roi_heads
+        # What makes boxes alone gets no gradient, and is not to look as if it learned.
+        for part in (self.rpn, self.roi_heads.box_predictor.bbox_pred):
+            part.requires_grad_(False)
         self.choice: Choice = choice
         self.min_size, self.max_size = min_size, max_size
         self.proposals = proposals

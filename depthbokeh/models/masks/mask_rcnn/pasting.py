@@ -41,7 +41,7 @@ def unite(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
             rest[top:bottom, left:right] += checkpoint(
                 _paste, mask, box, window, use_reentrant=False, preserve_rng_state=False
             )
-    return -torch.expm1(rest)
+    return 1 - rest.exp()
 
 
 def sample(masks: Tensor, boxes: Tensor, x: float, y: float) -> Tensor:
