@@ -1,3 +1,5 @@
+import copy
+import functools
 import importlib
 import math
 
@@ -31,6 +33,11 @@ def detection():
 
 def build(seed=0, sure=True, **options):
     """A narrow network; if sure, one that finds a few instances with high scores."""
+    return copy.deepcopy(build_once(seed, sure, **options))
+
+
+@functools.cache
+def build_once(seed, sure, **options):
     torch.manual_seed(seed)
     model = MaskRCNN(**(NARROW | options)).eval()
     if sure:
@@ -370,7 +377,7 @@ class TestMask:
 
     @torch.no_grad()
     def test_classes(self):
-        model = build(classes=["person", "dog"], choice="all").train()
+        model = build(classes=("person", "dog"), choice="all").train()
         _, found, _ = find(model, make_photo())
         assert set(found[0].labels.tolist()) == {1, 18}
         assert len(found[0].scores) > 5
