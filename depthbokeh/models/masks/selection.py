@@ -40,12 +40,17 @@ def keep_subject(
     batch, _, height, width = mask.shape
     if box is not None:
         boxes = check_boxes(box, batch, height, width)
-        mask = mask * torch.stack([_draw_box(subject, mask) for subject in boxes])
+        mask = mask * _join([_draw_box(subject, mask) for subject in boxes], mask)
     if point is not None:
         points = check_points(point, batch, height, width)
         parts = [_find_region(plane[0], at) for plane, at in zip(mask.detach(), points, strict=True)]
-        mask = mask * torch.stack(parts)[:, None].to(mask)
+        mask = mask * _join([part[None] for part in parts], mask)
     return mask
+
+
+def _join(weights: list[Tensor], like: Tensor) -> Tensor:
+    """Weights (1, H, W) of each photo, of which there may be none, as (B, 1, H, W)."""
+    return torch.stack(weights).to(like) if weights else torch.ones_like(like)
 
 
 def _draw_box(box: Box, like: Tensor) -> Tensor:
