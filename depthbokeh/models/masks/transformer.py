@@ -46,6 +46,7 @@ class TransformersMask(MaskModel):
         ValueError: A class is unknown, or none is given and there is no background.
 
     Example:
+        >>> import torch
         >>> network = torch.nn.Conv2d(3, 1, 1)
         >>> TransformersMask(network)(torch.rand(1, 3, 20, 30)).shape
         torch.Size([1, 1, 20, 30])
