@@ -49,9 +49,7 @@ def evaluate(
     ssim: Annotated[
         str, typer.Option(metavar="gaussian,uniform7,pynet", help="Protocols of SSIM.")
     ] = "gaussian,uniform7",
-    lpips: Annotated[
-        bool, typer.Option("--lpips", help="Measure LPIPS too; needs the extra depthbokeh[lpips].")
-    ] = False,
+    lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS too; needs the extra lpips.")] = False,
     change_vs_input: Annotated[
         bool,
         typer.Option("--change-vs-input", help="Also say how far results are from the input, which is no quality."),

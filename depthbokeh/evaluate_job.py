@@ -57,6 +57,8 @@ class Rendered:
 
     def __post_init__(self) -> None:
         Aperture.parse(self.aperture)
+        if not self.renderers:
+            raise ValueError(f"renderer must be of {', '.join(get_args(Quality))}, got none")
         for quality in self.renderers:
             if quality not in get_args(Quality):
                 raise ValueError(f"renderer must be one of {', '.join(get_args(Quality))}, got {quality!r}")
@@ -177,9 +179,11 @@ def _find(
     for label, folder in map(parse_prediction, predictions):
         _add(methods, label, match_pictures(targets, folder))
         origins.append(f"{label}: {folder}.")
-    for label, predictor in ({} if rendered is None else _make_renderers(rendered, targets, say)).items():
-        _add(methods, label, predictor)
-        origins.append(f"{label}: rendered, {rendered}.")
+    if rendered is not None:
+        predictors = _make_renderers(rendered, targets, say)
+        for label, predictor in predictors.items():
+            _add(methods, label, predictor)
+        origins.append(f"Rendered: {', '.join(predictors)}, with {rendered}.")
     if not methods:
         raise ValueError("nothing to judge: give --pred, or --input, perhaps with --renderer")
     return _Found(targets, photos, methods, origins)

@@ -17,12 +17,14 @@ from depthbokeh import BokehRenderer, cli
 from depthbokeh.evaluation import psnr as compute_psnr
 from depthbokeh.evaluation.matching import list_pictures, match_pictures, select_ids
 from depthbokeh.evaluation.published import PUBLISHED, PUBLISHED_CHANGE_VS_INPUT, VAL294
-from depthbokeh.evaluation.scoring import Judge, evaluate_pictures
+from depthbokeh.evaluation.report import make_tables
+from depthbokeh.evaluation.scoring import Judge, Score, evaluate_pictures
 from depthbokeh.files import PhotoError
 from depthbokeh.photo import read_map, read_photo, write_photo
 
 HEIGHT, WIDTH = 40, 56
 XHTML = "{http://www.w3.org/1999/xhtml}"
+SCORE = Score("m", "1", 20.0, 21.0, 0.01, {"gaussian": 0.5})
 NOISES = {"good": 4, "bad": 30}  # standard deviation, steps of 8 bits
 
 
@@ -144,6 +146,12 @@ def test_published_figures_stand_beside_ours_with_source_and_protocol(data):
         assert f"| {figure.method} | {figure.psnr_db:.2f} |" in markdown
     for figure in PUBLISHED_CHANGE_VS_INPUT:  # those are of another kind
         assert f"{figure.psnr_db:.2f}" not in output + markdown
+
+
+def test_the_documentation_has_the_published_figures():
+    page = (Path(__file__).parents[1] / "docs/evaluation.md").read_text()
+    for row in (*make_tables([SCORE])[1].rows[1:], *make_tables([SCORE], [SCORE])[2].rows[1:]):
+        assert f"| {' | '.join(row)} |" in page
 
 
 def test_change_vs_input_keeps_to_its_own_table_and_warns(scene):
@@ -294,6 +302,7 @@ class TestRendering:
             (["--renderer", "fast", "--mask-model", "grabcut", "--mask", "x"], "give one of them"),
             (["--renderer", "fast", "--aperture", "star"], "aperture must be one of"),
             (["--renderer", "fast,fast"], "name 'fast' twice"),
+            (["--renderer", ","], "renderer must be of fast, default, exact, got none"),
         ],
     )
     def test_bad_options(self, scene, options, message):

@@ -187,7 +187,7 @@ def escape_markdown(text: str) -> str:
         a\|b \*c\* &lt;i&gt;
     """
     text = html.escape(printable(text), quote=False)
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|!~" else letter for letter in text)
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|~" else letter for letter in text)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
