@@ -26,8 +26,12 @@ def backbone(tmp_path_factory):
     return path
 
 
-def test_distance_of_given_weights(backbone):
-    distance = Lpips(backbone)
+@pytest.fixture(scope="module")
+def distance(backbone):
+    return Lpips(backbone)
+
+
+def test_distance_of_given_weights(distance):
     picture = torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(1))
     noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(2))
     assert distance(picture, picture).eq(0).all()
@@ -41,8 +45,8 @@ def test_distance_of_given_weights(backbone):
     assert all(parameter.grad is None for parameter in distance.parameters())
 
 
-def test_weights_are_those_of_the_file(backbone):
-    held, given = Lpips(backbone).distance.net.state_dict(), torch.load(backbone)
+def test_weights_are_those_of_the_file(distance, backbone):
+    held, given = distance.distance.net.state_dict(), torch.load(backbone)
     assert held["slice1.0.weight"].equal(given["features.0.weight"])
     assert held["slice5.10.weight"].equal(given["features.10.weight"])
 
@@ -53,8 +57,7 @@ def test_another_networks_file_is_refused(tmp_path):
         Lpips(tmp_path / "vgg.pth")
 
 
-def test_small_pictures_are_refused(backbone):
-    distance = Lpips(backbone)
+def test_small_pictures_are_refused(distance):
     small = torch.rand(1, 3, 31, 31)
     assert distance(small, small).item() == 0
     with pytest.raises(ValueError, match="30 x 31 pixels: expected at least 31 x 31 for LPIPS"):

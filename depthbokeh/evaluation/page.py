@@ -21,7 +21,7 @@ thead th { border-bottom: 2px solid #888; vertical-align: bottom; }
 .warning { border-left: .3rem solid #d33; padding: .4rem .8rem; background: #d331; }
 .row { display: flex; flex-wrap: wrap; gap: .6rem; margin-bottom: 1.4rem; }
 .row h4 { flex-basis: 100%; margin: .4rem 0 0; overflow-wrap: anywhere; }
-figure { margin: 0; flex: 0 1 480px; min-width: 160px; }
+figure { margin: 0; flex: 1 1 300px; max-width: 480px; }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption { font-size: .85rem; overflow-wrap: anywhere; }
 """
