@@ -66,13 +66,12 @@ def evaluate(
 ) -> None:
     """Judges pictures of any method against photographs: PSNR, SSIM, MSE, beside published figures."""
     from . import evaluate_job as job
+    from .evaluate_rendered import Rendered
     from .evaluation.scoring import Judge
 
     rendered = None
     if renderer is not None:
-        rendered = job.Rendered(
-            _split(renderer), _split(mask_model or ""), disparity, mask, strength, aperture, highlights
-        )
+        rendered = Rendered(_split(renderer), _split(mask_model or ""), disparity, mask, strength, aperture, highlights)
     else:
         given = {"--mask-model": mask_model, "--disparity": disparity, "--mask": mask, "--strength": strength}
         named = [name for name, value in given.items() if value is not None]
