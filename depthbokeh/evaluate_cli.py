@@ -34,6 +34,13 @@ def evaluate(
             metavar="NAME[=CHECKPOINT],...", help="Find the subject by these models, each with each renderer."
         ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]RUN",
+            help="Also render by the best pipeline of a run, or a saved one; may be repeated.",
+        ),
+    ] = None,
     disparity: Annotated[Path | None, typer.Option(metavar="DIR", help="Disparity maps to render with.")] = None,
     mask: Annotated[Path | None, typer.Option(metavar="DIR", help="Masks of the subject to render with.")] = None,
     strength: Annotated[
@@ -70,13 +77,18 @@ def evaluate(
     from .evaluation.scoring import Judge
 
     rendered = None
-    if renderer is not None:
-        rendered = Rendered(_split(renderer), _split(mask_model or ""), disparity, mask, strength, aperture, highlights)
+    if renderer is not None or model:
+        renderers, mask_models = _split(renderer or ""), _split(mask_model or "")
+        rendered = Rendered(
+            renderers, mask_models, disparity, mask, strength, aperture, highlights, models=tuple(model or ())
+        )
     else:
-        given = {"--mask-model": mask_model, "--disparity": disparity, "--mask": mask, "--strength": strength}
+        given = {"--disparity": disparity, "--mask": mask, "--strength": strength}
         named = [name for name, value in given.items() if value is not None]
         if named:
-            raise ValueError(f"{named[0]} needs --renderer")
+            raise ValueError(f"{named[0]} needs --renderer or --model")
+    if mask_model is not None and renderer is None:
+        raise ValueError("--mask-model needs --renderer")
     tables = job.evaluate_files(
         target,
         pred or [],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import __version__
 from .evaluate_rendered import Rendered, make_renderers
-from .evaluation.matching import enumerate_names, list_pictures, match_pictures, select_ids
+from .evaluation.matching import enumerate_names, list_pictures, match_pictures, parse_folder, select_ids
 from .evaluation.page import format_page
 from .evaluation.report import Table, format_csv, format_markdown, make_tables, printable
 from .evaluation.scoring import Evaluation, Judge, Method, evaluate_pictures
@@ -55,9 +55,9 @@ def evaluate_files(
     """
     judge = judge or Judge()
     if rendered is not None and inputs is None:
-        raise ValueError("--renderer needs --input, the photos to render")
+        raise ValueError("--renderer and --model need --input, the photos to render")
     if judge.change_vs_input and (inputs is None or not (predictions or rendered)):
-        raise ValueError("--change-vs-input needs --input, and --pred or --renderer")
+        raise ValueError("--change-vs-input needs --input, and --pred, --renderer or --model")
     found = _find(target, predictions, inputs, rendered, ids, say)
     names = ["scores.csv", "report.md", "report.html", *(["change_vs_input.csv"] if judge.change_vs_input else [])]
     files = {} if out is None else _claim(out, names, overwrite)
@@ -86,21 +86,6 @@ def evaluate_files(
     return tables
 
 
-def parse_prediction(text: str) -> tuple[str, Path]:
-    """Reads ``NAME=DIR`` or ``DIR``, whose own name is taken then.
-
-    Example:
-        >>> parse_prediction("PyNET=out/pynet")
-        ('PyNET', PosixPath('out/pynet'))
-        >>> parse_prediction("out/pynet")
-        ('pynet', PosixPath('out/pynet'))
-    """
-    name, equals, folder = text.partition("=")
-    if equals and name and "/" not in name and not Path(text).is_dir():
-        return name, Path(folder)
-    return Path(text).resolve().name, Path(text)
-
-
 @dataclass(frozen=True)
 class _Found:
     """What is to be judged, by ids and by names, and sentences on where it comes from."""
@@ -125,7 +110,7 @@ def _find(
     photos = None if inputs is None else match_pictures(targets, inputs, "input")
     methods: dict[str, Method] = {} if photos is None else {_INPUT: photos}
     origins = [f"Targets: {target}."] + ([] if inputs is None else [f"{_INPUT}: {inputs}, untouched."])
-    for label, folder in map(parse_prediction, predictions):
+    for label, folder in map(parse_folder, predictions):
         _add(methods, label, match_pictures(targets, folder))
         origins.append(f"{label}: {folder}.")
     if rendered is not None:
@@ -136,7 +121,7 @@ def _find(
             say(note)
         origins += [f"Rendered: {', '.join(predictors)}, with {rendered}.", *(f"Note: {note}." for note in notes)]
     if not methods:
-        raise ValueError("nothing to judge: give --pred, or --input, perhaps with --renderer")
+        raise ValueError("nothing to judge: give --pred, or --input, perhaps with --renderer or --model")
     return _Found(targets, photos, methods, origins)
 
 

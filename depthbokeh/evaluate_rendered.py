@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from .aperture import Aperture
-from .evaluation.matching import MAP_SUFFIXES, match_pictures
+from .evaluation.matching import MAP_SUFFIXES, match_pictures, parse_folder
 from .evaluation.scoring import Predictor
+from .files import PhotoError
 from .maps import read_disparity, read_mask
 from .models.choice import choose_depth_model, choose_mask_model
 from .pipeline import BokehPipeline
@@ -21,7 +22,7 @@ from .render import BokehRenderer, Quality
 
 @dataclass(frozen=True)
 class Rendered:
-    """What is to be rendered: every renderer with every mask model.
+    """What is to be rendered: by every renderer with every mask model, and by saved pipelines.
 
     Attributes:
         renderers: Qualities of :class:`depthbokeh.BokehRenderer`.
@@ -29,9 +30,12 @@ class Rendered:
         disparity: Folder of disparity maps.
         mask: Folder of masks. Where one of the two folders is given, it is used alone unless there are mask models;
             without both the models that ``depthbokeh render`` would choose stand in.
-        strength: Blur radius in pixels for a disparity of 1; ``None`` for 1/40 of the longer side.
+        strength: Blur radius in pixels for a disparity of 1; ``None`` for 1/40 of the longer side, or what a saved
+            pipeline says.
         aperture: Text form, see :meth:`depthbokeh.Aperture.parse`.
         highlights: See :class:`depthbokeh.BokehRenderer`.
+        models: ``RUN`` or ``NAME=RUN``: folders of fine-tuning runs, whose ``best`` is taken, or of saved pipelines.
+            They render as they were saved, with the disparity maps, and with the masks if they have no mask model.
     """
 
     renderers: tuple[str, ...]
@@ -41,17 +45,19 @@ class Rendered:
     strength: float | None = None
     aperture: str = "disk"
     highlights: float = 4.0
+    models: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        strength = "1/40 of the longer side" if self.strength is None else f"{self.strength:g} px"
+        strength = "by default" if self.strength is None else f"{self.strength:g} px"
         maps = [f"{kind} {folder}" for kind in ("disparity", "mask") if (folder := getattr(self, kind)) is not None]
         models = f"mask models {', '.join(self.mask_models)}" if self.mask_models else ""
-        parts = [f"strength {strength}", f"aperture {self.aperture}", f"highlights {self.highlights:g}", *maps, models]
-        return ", ".join(filter(None, parts))
+        look = [f"aperture {self.aperture}", f"highlights {self.highlights:g}"] if self.renderers else []
+        saved = f"saved pipelines {', '.join(self.models)}" if self.models else ""
+        return ", ".join(filter(None, [f"strength {strength}", *look, *maps, models, saved]))
 
     def __post_init__(self) -> None:
         Aperture.parse(self.aperture)
-        if not self.renderers:
+        if not self.renderers and not self.models:
             raise ValueError(f"renderer must be of {', '.join(get_args(Quality))}, got none")
         for quality in self.renderers:
             if quality not in get_args(Quality):
@@ -70,8 +76,8 @@ def make_renderers(rendered: Rendered, ids: Iterable[str]) -> tuple[dict[str, Pr
         ids: The pictures that will be rendered; maps must be there for all of them.
 
     Returns:
-        The methods by their names, ``QUALITY``, or ``MODEL/QUALITY`` where there are mask models; and lines for the
-        user about what serves in place of what.
+        The methods by their names, ``QUALITY``, or ``MODEL/QUALITY`` where there are mask models, or a run's; and
+        lines for the user about what serves in place of what.
 
     Raises:
         PhotoError: If maps are missing.
@@ -82,25 +88,48 @@ def make_renderers(rendered: Rendered, ids: Iterable[str]) -> tuple[dict[str, Pr
         {} if folder is None else match_pictures(ids, folder, suffixes=MAP_SUFFIXES)
         for folder in (rendered.disparity, rendered.mask)
     )
-    depth_model, note = (None, None) if disparities or masks else choose_depth_model()
+    pipelines, notes = _build_pipelines(rendered, has_disparity=bool(disparities), has_mask=bool(masks))
+    for name, run in map(parse_folder, rendered.models):
+        if name in pipelines:
+            raise ValueError(f"two methods are named {name!r}: give them names with --model NAME=RUN")
+        pipelines[name] = _load_pipeline(run)
+    predictors = {
+        name: _make_predictor(pipeline, disparities, masks, rendered.strength) for name, pipeline in pipelines.items()
+    }
+    return predictors, notes
+
+
+def _build_pipelines(
+    rendered: Rendered, *, has_disparity: bool, has_mask: bool
+) -> tuple[dict[str, BokehPipeline], list[str]]:
+    """Every renderer with every mask model."""
+    pipelines: dict[str, BokehPipeline] = {}
+    if not rendered.renderers:
+        return pipelines, []
+    depth_model, note = (None, None) if has_disparity or has_mask else choose_depth_model()
     notes = [note]
-    predictors: dict[str, Predictor] = {}
     for text in rendered.mask_models or ("",):
         name, _, weights = text.partition("=")
         mask_model = None
-        if not masks and (name or not disparities):
+        if not has_mask and (name or not has_disparity):
             mask_model, note = choose_mask_model(name or "auto", Path(weights) if weights else None)
             notes.append(note)
         for quality in rendered.renderers:
             label = f"{name}/{quality}" if name else quality
-            if label in predictors:
+            if label in pipelines:
                 raise ValueError(f"--renderer and --mask-model name {label!r} twice: give it once")
             renderer = BokehRenderer(
                 rendered.aperture, highlights=rendered.highlights, quality=cast("Quality", quality)
             )
-            pipeline = BokehPipeline(renderer, mask_model, depth_model, reduce_large=True)
-            predictors[label] = _make_predictor(pipeline, disparities, masks, rendered.strength)
-    return predictors, [note for note in notes if note]
+            pipelines[label] = BokehPipeline(renderer, mask_model, depth_model, reduce_large=True)
+    return pipelines, [note for note in notes if note]
+
+
+def _load_pipeline(run: Path) -> BokehPipeline:
+    if not run.is_dir():
+        raise PhotoError(f"{run}: expected the folder of a fine-tuning run or of a saved pipeline")
+    best = run / "best"
+    return BokehPipeline.from_pretrained(best if best.is_dir() else run)
 
 
 def _make_predictor(
@@ -113,9 +142,8 @@ def _make_predictor(
     def predict(photo: Tensor, name: str) -> Tensor:
         size = (photo.shape[2], photo.shape[3])
         disparity = read_disparity(disparities[name], size).to(device) if disparities else None
-        mask = read_mask(masks[name], size).to(device) if masks else None
-        radius = max(size) / 40 if strength is None else strength
-        bokeh: Tensor = pipeline(photo.to(device), disparity, mask, strength=radius).bokeh
+        mask = read_mask(masks[name], size).to(device) if masks and pipeline.mask_model is None else None
+        bokeh: Tensor = pipeline(photo.to(device), disparity, mask, strength=strength).bokeh
         return bokeh.cpu()
 
     return predict

@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 from depthbokeh import BokehRenderer, cli
 from depthbokeh.evaluation import psnr as compute_psnr
+from depthbokeh.evaluation import quantize
 from depthbokeh.evaluation.published import PUBLISHED, PUBLISHED_CHANGE_VS_INPUT
 from depthbokeh.evaluation.report import make_tables
 from depthbokeh.evaluation.scoring import Judge, Score, evaluate_pictures
 from depthbokeh.photo import read_map, read_photo, write_photo
+from depthbokeh.pipeline import BokehPipeline
 
 HEIGHT, WIDTH = 40, 56
 XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -309,9 +311,31 @@ class TestRendering:
         assert message in failure(*self.options(scene), *options)
 
     def test_renderers_need_photos(self, scene):
-        assert "--renderer needs --input" in failure("--target", scene / "target", "--renderer", "fast")
+        assert "need --input" in failure("--target", scene / "target", "--renderer", "fast")
         for option in (["--mask-model", "grabcut"], ["--disparity", "x"], ["--strength", "3"]):
             assert f"{option[0]} needs --renderer" in failure("--target", scene / "target", *option)
+
+    @pytest.mark.parametrize("folder", ["run/best", "run"])
+    def test_a_fine_tuned_run_renders_as_it_was_saved(self, scene, folder):
+        renderer = BokehRenderer("polygon:5", quality="fast", highlights=1.0)
+        pipeline = BokehPipeline(renderer, "grabcut", None, strength=0.1)
+        pipeline.save_pretrained(scene / folder)
+        succeed(
+            "--target", scene / "target", "--input", scene / "original", "--disparity", scene / "disparity",
+            "--mask", scene / "mask", "--model", f"tuned={scene / 'run'}", "--renderer", "fast", "--out", scene / "out",
+        )  # fmt: skip
+        psnr = {(row["method"], row["picture"]): row["psnr_db"] for row in read_csv(scene / "out/scores.csv")}
+        assert {method for method, _ in psnr} == {"input", "fast", "tuned"}
+        photo, target = (read_photo(scene / path).image for path in ("original/1.jpg", "target/1.png"))
+        bokeh = pipeline(photo, read_map(scene / "disparity/1.png"), strength=0.1 * WIDTH).bokeh
+        expected = compute_psnr(quantize(bokeh), target).item()
+        assert float(psnr["tuned", "1"]) == pytest.approx(expected, abs=1e-4)
+        assert f"tuned={scene / 'run'}".replace("_", r"\_") in (scene / "out/report.md").read_text()
+
+    def test_a_run_that_is_none(self, scene):
+        options = ["--target", scene / "target", "--input", scene / "original", "--model"]
+        assert "nowhere: expected the folder of a fine-tuning run" in failure(*options, scene / "nowhere")
+        assert "config.json" in failure(*options, scene / "mask")
 
 
 class TestOutputs:

@@ -123,6 +123,21 @@ def select_ids(text: str, available: Iterable[str]) -> list[str]:
     return [name for name in available if name in wanted]
 
 
+def parse_folder(text: str) -> tuple[str, Path]:
+    """Reads ``NAME=DIR`` or ``DIR``, whose own name is taken then.
+
+    Example:
+        >>> parse_folder("PyNET=out/pynet")
+        ('PyNET', PosixPath('out/pynet'))
+        >>> parse_folder("out/pynet")
+        ('pynet', PosixPath('out/pynet'))
+    """
+    name, equals, folder = text.partition("=")
+    if equals and name and "/" not in name and not Path(text).is_dir():
+        return name, Path(folder)
+    return Path(text).resolve().name, Path(text)
+
+
 def enumerate_names(names: list[str]) -> str:
     """The first few of them, and how many more there are.
 
