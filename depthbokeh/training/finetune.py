@@ -96,7 +96,8 @@ class Trainer:
         self._schedule = LambdaLR(self._optimizer.optimizer, lambda step: _find_rate(config, step))
         self._mean = None
         if config.ema:
-            self._mean = AveragedModel(self._unwrapped, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+            average: Any = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+            self._mean = AveragedModel(self._unwrapped, multi_avg_fn=average, use_buffers=True)
         self._step, self._best, self._stale = 0, float("-inf"), 0
 
     @property
