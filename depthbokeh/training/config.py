@@ -30,6 +30,7 @@ class FinetuneConfig:
         quality: The renderer's, ``"default"`` or ``"fast"``.
         layers: Depth slices of the renderer.
         strength: Where the blur strength starts: share of the longer side by which a disparity of 1 is blurred.
+        gap: Disparity by which everything that is not subject is off the focus at least, while the mask learns.
         learn: Of strength, focus and gain, what is learned.
         learn_per_photo: What of it is learned for each photo too.
         match_exposure: Whether pictures are exposed as the photographs before they are compared.
@@ -64,7 +65,8 @@ class FinetuneConfig:
     quality: Quality = "default"
     layers: int = 8
     strength: float = 1 / 40
-    learn: tuple[str, ...] = ("strength", "focus")
+    gap: float = 0.3
+    learn: tuple[str, ...] = ("strength",)
     learn_per_photo: tuple[str, ...] = ()
     match_exposure: bool = True
     loss: LossWeights = field(default_factory=LossWeights)
@@ -97,6 +99,7 @@ class FinetuneConfig:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         for name in ("lr", "lens_lr"):
             _require(0 < getattr(self, name) < 1e3, name, getattr(self, name), "a positive rate")
+        _require(self.gap >= 0, "gap", self.gap, "a disparity, at least 0")
         _require(0 <= self.ema < 1, "ema", self.ema, "a decay, 0 <= ema < 1")
         _require(self.clip is None or self.clip > 0, "clip", self.clip, "a positive norm, or none")
 

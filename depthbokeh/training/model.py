@@ -52,10 +52,14 @@ def split_subject(
 class LearnedPipeline(nn.Module):
     """A pipeline and the lens of the photographs that it learns from.
 
+    In training mode the picture is made of two layers, see :func:`split_subject`; in evaluation mode by the pipeline's
+    renderer.
+
     Args:
         pipeline: Its mask model, and its depth model if that has parameters that need gradients, are trained.
         lens: Strength, focus and gain.
         mask_gradient: Whether the gradient goes through the mask at all; without, the lens alone learns.
+        gap: See :func:`split_subject`.
         checkpointing: Whether the mask model's activations are computed again for the gradient and not kept.
     """
 
@@ -65,8 +69,8 @@ class LearnedPipeline(nn.Module):
         lens: LensParameters,
         *,
         mask_gradient: bool = True,
-        checkpointing: bool = False,
         gap: float = 0.3,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.pipeline = pipeline
@@ -98,14 +102,14 @@ class LearnedPipeline(nn.Module):
                 disparity = disparity.float()
                 focus = find_focus(disparity, mask, photo).detach() + lens.focus_offset[:, None, None, None]
             renderer = self.pipeline.renderer
+            photo = photo.float()
             if self.training and mask is not None:
-                gap = self.gap
-                layers = split_subject(disparity, mask, focus, strength, gap)
+                layers = split_subject(disparity, mask, focus, strength, self.gap)
                 bokeh = composite(
-                    photo.float(), layers, renderer.aperture, gamma=renderer.gamma, highlights=renderer.highlights
+                    photo, layers, renderer.aperture, gamma=renderer.gamma, highlights=renderer.highlights
                 )
             else:
-                bokeh = renderer(photo.float(), disparity, mask, focus=focus, strength=strength)
+                bokeh = renderer(photo, disparity, mask, focus=focus, strength=strength)
             bokeh = linear_to_srgb(srgb_to_linear(bokeh.clamp(min=0)) * lens.gain)
         return Prediction(bokeh, mask)
 
