@@ -101,6 +101,16 @@ def test_a_blurred_background_that_moves_does_not_decide(wide):
     assert found.kind == "none"
 
 
+def test_a_gain_in_one_part_of_the_frame_is_not_typical(wide):
+    left = np.arange(WIDTH) < WIDTH / 4
+    other = cv2.GaussianBlur(np.random.default_rng(1).standard_normal((HEIGHT, WIDTH)), (0, 0), 1.5)
+    photo, moved = ((take(wide, matrix).mean(2) * 255).astype(np.float32) for matrix in (None, shift(3, 0)))
+    bokeh = np.where(left, moved, 128 + 40 * other / other.std()).astype(np.float32)
+    change = SharpComparison(photo, bokeh).measure(shift(3, 0))
+    assert change.after < 0.95 * change.before
+    assert 0.97 < change.typical < 1.1
+
+
 def test_another_picture_is_left_alone(wide):
     other = np.random.default_rng(1).random((HEIGHT, WIDTH, 3), np.float32)
     found = align_pair(to_tensor(take(wide)), to_tensor(cv2.GaussianBlur(other, (0, 0), 2)))
@@ -140,9 +150,10 @@ def test_resizing_keeps_the_edges(size):
 def test_error_ignores_exposure_and_sees_a_shift(wide):
     grey = (take(wide).mean(2) * 255).astype(np.float32)
     comparison = SharpComparison(grey, 0.7 * grey + 20)
-    same, moved = comparison.measure(shift(2, 0))
-    assert same < 0.03
-    assert moved > 5 * same
+    change = comparison.measure(shift(2, 0))
+    assert change.before < 0.03
+    assert change.after > 5 * change.before
+    assert change.typical > 5
 
 
 @pytest.mark.parametrize(

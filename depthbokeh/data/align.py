@@ -34,8 +34,10 @@ _GRID, _CELLS, _IN_CELL = 4, 8, 2
 _FARTHEST = 0.04
 # Smaller translations are not worth the resampling, pixels.
 _SMALLEST = 0.3
-# By which factor the error must fall; a homography must be better than the best translation by the second.
-_GAIN, _HOMOGRAPHY_GAIN = 0.9, 0.97
+# By which factor the error must fall, all in all and in most parts of the frame: where the camera itself has moved,
+# near things shift more than far ones, and what helps here does harm there. A homography must be better than the best
+# translation by the last factor.
+_GAIN, _TYPICAL_GAIN, _HOMOGRAPHY_GAIN = 0.9, 0.97, 0.97
 _MODES, _PROPOSALS = 3, 500  # translations that are tried, and matches that propose them
 
 
@@ -69,8 +71,9 @@ def align_pair(photo: Tensor, bokeh: Tensor) -> Alignment:
     """Finds how the bokeh picture must move to lie on its photo.
 
     SIFT features are matched with those nearby and motions found by RANSAC. A motion is accepted if its matches are
-    many, a homography only if they are spread over the frame too, *and* if the error falls by a tenth: 1 minus the
-    correlation within windows, which no gain changes, averaged over the sharp parts of the bokeh picture.
+    many, a homography only if they are spread over the frame too, *and* if the error falls by a tenth, in most parts
+    of the frame: 1 minus the correlation within windows, which no gain changes, averaged over what is sharp in the
+    bokeh picture.
 
     Args:
         photo: ``(1, 3, H, W)``, sRGB 0..1, all in focus.
@@ -96,7 +99,7 @@ def align_pair(photo: Tensor, bokeh: Tensor) -> Alignment:
     size = (photo.shape[2], photo.shape[3])
     comparison = SharpComparison(first, second)
     matches = match_features(first, second)
-    before = comparison.measure(np.eye(3))[1]
+    before = comparison.measure(np.eye(3)).before
     still = Alignment("none", np.eye(3), len(matches), _count(matches, np.eye(3)), before, before, _whole(size), "")
     shift = _best_translation(matches, comparison, size)
     turn, refusal = _try_homography(matches, comparison, size)
@@ -203,11 +206,12 @@ def _judge(
     kind: Kind, matrix: _Matrix, matches: Matches, inliers: int, comparison: SharpComparison, size: tuple[int, int]
 ) -> Alignment | None:
     """The alignment, if the pictures agree better with it."""
-    before, after = comparison.measure(matrix)
-    if not after < _GAIN * before:
+    change = comparison.measure(matrix)
+    if not (change.after < _GAIN * change.before and change.typical < _TYPICAL_GAIN):
         return None
     crop = _intersection(matrix, size)
-    return Alignment(kind, matrix, len(matches), inliers, before, after, crop, f"error falls to {after / before:.2f}")
+    reason = f"error falls to {change.after / change.before:.2f}"
+    return Alignment(kind, matrix, len(matches), inliers, change.before, change.after, crop, reason)
 
 
 def _agree(matches: Matches, matrix: _Matrix) -> NDArray[np.bool_]:

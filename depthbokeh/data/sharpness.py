@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,24 @@ _WINDOW = 6.0  # pixels (standard deviation) of the windows within which picture
 _FLAT = 2.0  # variance, of 0..255, below which a window says nothing
 # Share of the photo's detail that a sharp place of the bokeh picture has kept: none counts below, all above.
 _KEPT = (0.3, 0.7)
+# Cells of a 4 x 4 grid that hold at least this share of what is sharp are asked whether they gain.
+_GRID, _TELLING = 4, 0.02
+
+
+@dataclass(frozen=True)
+class Change:
+    """What moving the bokeh picture does.
+
+    Attributes:
+        before: Error of the pair as it is, 0 (the same but for exposure) to 2.
+        after: Error of the moved pair over the same pixels.
+        typical: Error after by error before, the median over those parts of the frame that are sharp; a gain in one
+            part of the frame leaves it at 1.
+    """
+
+    before: float
+    after: float
+    typical: float
 
 
 class SharpComparison:
@@ -38,23 +57,34 @@ class SharpComparison:
         low, high = _KEPT
         self._weight = np.clip((kept - low) / (high - low), 0, 1) * np.sqrt(detail[1])
 
-    def measure(self, matrix: NDArray[np.float64]) -> tuple[float, float]:
-        """Error of the pair as it is and with the bokeh picture moved by a matrix (3, 3), over the same pixels."""
+    def measure(self, matrix: NDArray[np.float64]) -> Change:
+        """Compares the pair as it is with the bokeh picture moved by a matrix (3, 3), over the same pixels."""
         import cv2
 
         height, width = self._bokeh.shape
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         moved = cv2.warpPerspective(self._photo, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         inside = cv2.warpPerspective(np.ones_like(self._photo), matrix, (width, height), flags=flags) > 0.99
-        weight = self._weight * inside
-        return self._error(self._photo, weight), self._error(moved, weight)
+        weight = _sum_cells(self._weight * inside)
+        before, after = (_sum_cells(self._weight * inside * self._errors(photo)) for photo in (self._photo, moved))
+        telling = (weight >= _TELLING * weight.sum()) & (before > 0)
+        typical = float(np.median(after[telling] / before[telling])) if telling.any() else 1.0
+        total = max(float(weight.sum()), 1e-9)
+        return Change(float(before.sum()) / total, float(after.sum()) / total, typical)
 
-    def _error(self, photo: _Plane, weight: _Plane) -> float:
+    def _errors(self, photo: _Plane) -> _Plane:
+        """1 minus the correlation round every pixel, (H, W)."""
         mean = _blur(photo, _WINDOW)
         variance = _blur(photo**2, _WINDOW) - mean**2
         common = _blur(photo * self._bokeh, _WINDOW) - mean * (self._bokeh - self._deviation)
-        correlation = common / np.sqrt((variance.clip(0) + _FLAT) * (self._variance.clip(0) + _FLAT))
-        return float(1 - (weight * correlation).sum() / max(float(weight.sum()), 1e-9))
+        return np.asarray(1 - common / np.sqrt((variance.clip(0) + _FLAT) * (self._variance.clip(0) + _FLAT)))
+
+
+def _sum_cells(plane: _Plane) -> NDArray[np.float64]:
+    """Sums (4, 4) over the parts of the frame."""
+    starts = [np.arange(_GRID) * side // _GRID for side in plane.shape]
+    rows = np.add.reduceat(plane, starts[0], axis=0, dtype=np.float64)
+    return np.asarray(np.add.reduceat(rows, starts[1], axis=1))
 
 
 def _blur(plane: _Plane, sigma: float) -> _Plane:
