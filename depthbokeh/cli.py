@@ -1,4 +1,4 @@
-"""The command ``depthbokeh``: render, fit, demo, synthesize, evaluate, weights, info."""
+"""The command ``depthbokeh``: render, fit, demo, synthesize, prepare, evaluate, weights, info."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 
 from . import __version__
 from .evaluate_cli import evaluate
+from .prepare_cli import prepare
 from .weights_cli import app as weights_app
 
 app = typer.Typer(
@@ -282,6 +283,7 @@ def synthesize(
     typer.echo(f"{out}: {written} pairs written, {pairs - written} were there")
 
 
+app.command()(prepare)
 app.command()(evaluate)
 
 

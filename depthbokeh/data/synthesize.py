@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +15,7 @@ from ..aperture import Aperture
 from ..color import linear_to_srgb
 from ..photo import PhotoError, atomic_path, write_photo
 from .coarse import coarsen_disparity
+from .parallel import count_workers, run_parallel, show_progress
 from .scenes import random_scene
 
 _FOLDERS = {"original": "jpg", "bokeh": "jpg", "disparity": "png", "coarse_disparity": "png", "mask": "png"}
@@ -95,10 +92,7 @@ def write_pairs(out: Path, pairs: int, recipe: Recipe, *, workers: int | None = 
     """
     if pairs < 1:
         raise ValueError(f"pairs must be at least 1, got {pairs}")
-    workers = len(os.sched_getaffinity(0)) if workers is None and hasattr(os, "sched_getaffinity") else workers
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    workers = count_workers(workers)
     root = out / "Training"
     try:
         for folder in (*_FOLDERS, _RECORD):
@@ -106,8 +100,9 @@ def write_pairs(out: Path, pairs: int, recipe: Recipe, *, workers: int | None = 
     except OSError as error:
         raise PhotoError(f"{out}: cannot be made: {error.strerror}") from error
     missing = [index for index in range(pairs) if not _is_complete(root, index, recipe)]
-    with _each_done(partial(write_pair, root, recipe), missing, workers) as done:
-        _show_progress(done, total=pairs, before=pairs - len(missing))
+    with run_parallel(partial(write_pair, root, recipe), missing, workers) as done:
+        for _ in show_progress(done, total=pairs, before=pairs - len(missing)):
+            pass
     with atomic_path(out / "manifest.jsonl", overwrite=True) as path, path.open("w") as stream:
         stream.writelines(_record_path(root, index).read_text() for index in range(pairs))
     return len(missing)
@@ -174,31 +169,3 @@ def _is_complete(root: Path, index: int, recipe: Recipe) -> bool:
         wanted = _recipe_record(recipe)[key]
         raise PhotoError(f"{record}: the pair was made with {key} {found[key]}, not {wanted}; choose another folder")
     return all((root / folder / f"{index}.{suffix}").is_file() for folder, suffix in _FOLDERS.items())
-
-
-@contextmanager
-def _each_done(write: partial[None], indices: list[int], workers: int) -> Iterator[Iterable[None]]:
-    """Runs ``write`` for every index, here or in processes; gives something that steps once for each one done."""
-    workers = min(workers, len(indices))
-    threads = torch.get_num_threads()
-    if workers > 1:
-        # A forked child would inherit torch's threads in an undefined state.
-        with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
-            yield pool.imap_unordered(write, indices)
-        return
-    torch.set_num_threads(1)
-    try:
-        yield map(write, indices)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _show_progress(done: Iterable[None], total: int, before: int) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("pairs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=total, completed=before)
-        for _ in done:
-            progress.advance(task)
