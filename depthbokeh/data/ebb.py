@@ -21,6 +21,8 @@ from .sample import Batch, Sample
 
 # EBB! has 4694 public pairs; the last 294 are what most papers validate on.
 _SPLITS = {"train4400": range(4400), "val294": range(4400, 4694)}
+# What is known of one disparity map says nothing of another.
+_OF_DISPARITY = ("strength", "focus")
 _PARTS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("test",)}
 
 
@@ -48,6 +50,7 @@ class EBBDataset(Dataset[Batch]):
 
     Example:
         >>> import tempfile
+        >>> from depthbokeh.data import Augmentation
         >>> from depthbokeh.photo import write_photo
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for kind in ("original", "bokeh"):
@@ -84,7 +87,8 @@ class EBBDataset(Dataset[Batch]):
         self.augmentation = augmentation
         self.seed = seed
         # In shared memory: workers that live on see the next epoch too.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the augmentation that of another epoch, in running workers too; call it between epochs."""
@@ -206,6 +210,5 @@ def _find_maps(pairs: tuple[PairRecord, ...], maps: Path) -> Iterable[PairRecord
     }
     for pair in pairs:
         disparity, mask = (found[pair.part, kind].get(pair.id) for kind in ("disparity", "mask"))
-        # Strength and focus go with the disparity that is replaced.
-        values = {} if disparity else pair.values
+        values = {key: value for key, value in pair.values.items() if not disparity or key not in _OF_DISPARITY}
         yield replace(pair, disparity=disparity or pair.disparity, mask=mask or pair.mask, values=values)

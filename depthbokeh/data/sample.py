@@ -14,9 +14,9 @@ from torch import Tensor
 class Batch(TypedDict):
     """What a data set gives for one pair, and `collate_samples` for many, then with a first dimension B.
 
-    ``photo`` and ``bokeh`` are (3, H, W), sRGB 0..1; ``disparity`` and ``mask`` (1, H, W), 0..1, or ``None`` if there is
-    none. ``strength`` (pixels of the sample for a disparity of 1), ``focus`` (a disparity) and ``f_number`` are scalars,
-    NaN where they are not known. ``id`` is the pair's key, in a batch a list of them.
+    ``photo`` and ``bokeh`` are (3, H, W), sRGB 0..1; ``disparity`` and ``mask`` (1, H, W), 0..1, or ``None`` if there
+    is none. ``strength`` (pixels of the sample for a disparity of 1), ``focus`` (a disparity) and ``f_number`` are
+    scalars, NaN where they are not known. ``id`` is the pair's key, in a batch a list of them.
     """
 
     id: Any
@@ -53,12 +53,16 @@ class Sample:
 
     def to_dict(self) -> Batch:
         """Returns what a data set gives."""
-        scalars = {name: torch.tensor(getattr(self, name)) for name in ("strength", "focus", "f_number")}
-        planes: dict[str, Any] = {
-            name: plane if (plane := getattr(self, name)) is None else plane.contiguous()
-            for name in ("photo", "bokeh", "disparity", "mask")
-        }
-        return Batch(id=self.id, **planes, **scalars)
+        return Batch(
+            id=self.id,
+            photo=self.photo.contiguous(),
+            bokeh=self.bokeh.contiguous(),
+            disparity=None if self.disparity is None else self.disparity.contiguous(),
+            mask=None if self.mask is None else self.mask.contiguous(),
+            strength=torch.tensor(self.strength),
+            focus=torch.tensor(self.focus),
+            f_number=torch.tensor(self.f_number),
+        )
 
 
 def collate_samples(samples: Sequence[Batch]) -> Batch:
@@ -83,11 +87,22 @@ def collate_samples(samples: Sequence[Batch]) -> Batch:
     if len(sizes) > 1:
         told = ", ".join(f"{name} {size}" for size, name in sizes.items())
         raise ValueError(f"pairs of one batch have different sizes (H, W): {told}; give the data set a crop or size")
-    batch: dict[str, Any] = {"id": [sample["id"] for sample in samples]}
-    for name in ("photo", "bokeh", "disparity", "mask", "strength", "focus", "f_number"):
-        values = [sample[name] for sample in samples]  # type: ignore[literal-required]
-        without = [sample["id"] for sample, value in zip(samples, values, strict=True) if value is None]
-        if without and len(without) < len(samples):
-            raise ValueError(f"pair {without[0]} has no {name}, others of the batch do")
-        batch[name] = None if without else torch.stack(values)
-    return Batch(**batch)  # type: ignore[typeddict-item]
+    names = [sample["id"] for sample in samples]
+    return Batch(
+        id=names,
+        photo=torch.stack([sample["photo"] for sample in samples]),
+        bokeh=torch.stack([sample["bokeh"] for sample in samples]),
+        disparity=_stack_maps("disparity", names, [sample["disparity"] for sample in samples]),
+        mask=_stack_maps("mask", names, [sample["mask"] for sample in samples]),
+        strength=torch.stack([sample["strength"] for sample in samples]),
+        focus=torch.stack([sample["focus"] for sample in samples]),
+        f_number=torch.stack([sample["f_number"] for sample in samples]),
+    )
+
+
+def _stack_maps(kind: str, names: list[Any], maps: list[Tensor | None]) -> Tensor | None:
+    there = [plane for plane in maps if plane is not None]
+    if there and len(there) < len(maps):
+        without = next(name for name, plane in zip(names, maps, strict=True) if plane is None)
+        raise ValueError(f"pair {without} has no {kind}, others of the batch do")
+    return torch.stack(there) if there else None
