@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,16 +25,15 @@ def prepare(
         bool, typer.Option("--align/--no-align", help="Move bokeh pictures onto their photos where that helps.")
     ] = True,
     depth_model: Annotated[
-        str | None, typer.Option(help="Model for the disparity. Default: the data set's own, or ground_plane.")
+        str | None,
+        typer.Option(help="Model for the disparity. Default: the data set's own maps, or the best with weights here."),
     ] = None,
-    mask_model: Annotated[
-        str | None, typer.Option(help="Model for the mask. Default: the data set's own, or grabcut.")
-    ] = None,
+    mask_model: Annotated[str | None, typer.Option(help="Model for the mask; the default likewise.")] = None,
     depth_weights: Annotated[
-        str | None, typer.Option(metavar="FILE|published", help="Weights of the depth model.")
+        Path | None, typer.Option(metavar="FILE", help="Checkpoint for --depth-model, instead of the published one.")
     ] = None,
     mask_weights: Annotated[
-        str | None, typer.Option(metavar="FILE|published", help="Weights of the mask model.")
+        Path | None, typer.Option(metavar="FILE", help="Checkpoint for --mask-model, instead of the published one.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for every processor.")] = None,
 ) -> None:
@@ -45,11 +45,9 @@ def prepare(
         align=align,
         depth_model=depth_model,
         mask_model=mask_model,
-        depth_weights=_parse_weights(depth_weights),
-        mask_weights=_parse_weights(mask_weights),
+        depth_weights=depth_weights,
+        mask_weights=mask_weights,
     )
-    typer.echo(f"{out}: {job.summarize(job.prepare(root, out, settings, layout=layout, workers=workers))}")
-
-
-def _parse_weights(text: str | None) -> str | bool:
-    return text == "published" or text or False
+    report = partial(typer.echo, err=True)
+    manifest = job.prepare(root, out, settings, layout=layout, workers=workers, report=report)
+    typer.echo(f"{out}: {job.summarize(manifest)}")

@@ -32,6 +32,14 @@ def contents(folder):
     return {name: data for name, (data, _) in snapshot(folder).items()}
 
 
+@pytest.fixture(autouse=True)
+def _no_weights(monkeypatch, tmp_path):
+    """The models are those that need no weights, whatever lies on this machine."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("DEPTHBOKEH_OFFLINE", "1")
+
+
 @pytest.fixture
 def root(tmp_path):
     """Pairs of every fate: 0 is aligned, 1 is shifted, 2 is truncated, 3 has no partner, 4 the same twice."""
@@ -115,7 +123,7 @@ def test_maps_of_the_data_set_are_kept_unless_a_model_is_named(root, tmp_path):
     kept = read_map(tmp_path / "own/Training/disparity/0.png")
     assert kept[..., 64:].sub(40 / 255).abs().max() < 1e-4
     made = prepare(root, tmp_path / "made", PrepareSettings(height=160, depth_model="ground_plane"), workers=1)[0]
-    assert (made["disparity"], made["mask"]) == ("ground_plane", "source")
+    assert (made["disparity"], made["mask"]) == ("GroundPlane", "source")
     assert read_map(tmp_path / "made/Training/disparity/0.png").max() == 1
 
 
@@ -237,8 +245,10 @@ def test_other_files_and_other_settings_are_refused(root, tmp_path):
 def test_unknown_names_are_told_before_anything_is_written(root, tmp_path):
     with pytest.raises(ValueError, match="'nothing'"):
         prepare(root, tmp_path / "out", PrepareSettings(mask_model="nothing"))
-    with pytest.raises(ValueError, match="depth_weights"):
-        PrepareSettings(depth_weights="file.pth")
+    with pytest.raises(ValueError, match=r"file\.pth: weights of which depth model"):
+        prepare(root, tmp_path / "out", PrepareSettings(depth_weights=Path("file.pth")))
+    with pytest.raises(ValueError, match="height must be at least 32, got 31"):
+        PrepareSettings(height=31)
     assert not (tmp_path / "out").exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from ..files import PhotoError, atomic_path
 from .layouts import find_pairs
 from .parallel import count_workers, run_parallel, show_progress
-from .prepare_pair import PrepareSettings, prepare_pair
+from .prepare_pair import PrepareSettings, load_depth_model, load_mask_model, prepare_pair
 from .records import Listing, PairRecord
 
 __all__ = ["PrepareSettings", "prepare"]
@@ -30,6 +30,7 @@ def prepare(
     *,
     layout: str | None = None,
     workers: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Prepares every pair of a data set that is not prepared yet, and writes a manifest over all of them.
 
@@ -42,6 +43,7 @@ def prepare(
         settings: What is done to every pair.
         layout: The data set's layout; found out by default.
         workers: Processes; by default one for every processor.
+        report: Called with what a user should know, in words.
 
     Returns:
         The manifest's lines: ``id``, ``fate`` (``"kept"`` or ``"rejected"``), ``reason``, and for pairs that were kept
@@ -57,8 +59,13 @@ def prepare(
     workers = count_workers(workers)
     listing = find_pairs(root, layout)
     # Wrong names and weights are told before any work is done.
-    settings.load_depth_model(), settings.load_mask_model()
-    _open_folder(root, out, listing, settings)
+    models = {"disparity": load_depth_model(settings), "mask": load_mask_model(settings)}
+    for kind, (_, note) in models.items():
+        if note and any(getattr(pair, kind) is None for pair in listing.pairs):
+            report(note)
+    # Which model "auto" stands for changes when weights come.
+    made_by = {f"{kind}_by": type(model).__name__ for kind, (model, _) in models.items()}
+    _open_folder(root, out, listing, {**_tell_settings(settings), **made_by})
     todo = [pair for pair in listing.pairs if not _is_done(out, pair)]
     try:
         with run_parallel(partial(_prepare_one, out, settings), todo, workers) as done:
@@ -69,11 +76,11 @@ def prepare(
     return manifest
 
 
-def _open_folder(root: Path, out: Path, listing: Listing, settings: PrepareSettings) -> None:
+def _open_folder(root: Path, out: Path, listing: Listing, settings: dict[str, Any]) -> None:
     """Makes the folders, and makes sure that everything in them may be replaced."""
     if out.resolve().is_relative_to(root.resolve()) or root.resolve().is_relative_to(out.resolve()):
         raise PhotoError(f"{out}: lies within the data set or around it, expected a folder of its own")
-    wanted = {"root": str(root.resolve()), "layout": listing.layout, **asdict(settings)}
+    wanted = {"root": str(root.resolve()), "layout": listing.layout, **settings}
     note = out / _SETTINGS
     try:
         if note.is_file():
@@ -95,6 +102,10 @@ def _open_folder(root: Path, out: Path, listing: Listing, settings: PrepareSetti
                     path.unlink()
     except OSError as error:
         raise PhotoError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
+def _tell_settings(settings: PrepareSettings) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
 
 
 def _compare_settings(note: Path, wanted: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..files import PhotoError, atomic_path
-from ..models import create_depth_model, create_mask_model
+from ..models.choice import choose_depth_model, choose_mask_model
 from ..optics import normalize_disparity
 from ..photo import read_map, read_photo, write_photo
 from .align import Alignment, align_pair, apply_alignment
@@ -32,10 +32,10 @@ class PrepareSettings:
     Attributes:
         height: What is at least this high becomes exactly so high, pixels.
         align: Whether bokeh pictures are moved onto their photos where that helps.
-        depth_model: Model for the disparity maps; ``None`` takes the data set's own where it has them, and
-            ``"ground_plane"`` elsewhere.
-        mask_model: The same for masks, with ``"grabcut"``.
-        depth_weights: Checkpoint of the depth model, or ``True`` for the published weights.
+        depth_model: Model for the disparity maps, see :func:`depthbokeh.models.choice.choose_depth_model`; ``None``
+            takes the data set's own where it has them, and ``"auto"`` elsewhere.
+        mask_model: The same for masks.
+        depth_weights: Checkpoint of the depth model instead of the published one.
         mask_weights: The same for the mask model.
 
     Raises:
@@ -46,31 +46,25 @@ class PrepareSettings:
     align: bool = True
     depth_model: str | None = None
     mask_model: str | None = None
-    depth_weights: str | bool = False
-    mask_weights: str | bool = False
+    depth_weights: Path | None = None
+    mask_weights: Path | None = None
 
     def __post_init__(self) -> None:
         if self.height < _SMALLEST:
             raise ValueError(f"height must be at least {_SMALLEST}, got {self.height}")
-        for kind, model, weights in (
-            ("depth", self.depth_model, self.depth_weights),
-            ("mask", self.mask_model, self.mask_weights),
-        ):
-            if weights and model is None:
-                raise ValueError(f"{kind}_weights is {weights!r} without a {kind}_model: expected its name too")
-
-    def load_depth_model(self) -> nn.Module:
-        """Builds the depth model."""
-        return create_depth_model(self.depth_model or "ground_plane", pretrained=self.depth_weights).eval()
-
-    def load_mask_model(self) -> nn.Module:
-        """Builds the mask model."""
-        return create_mask_model(self.mask_model or "grabcut", pretrained=self.mask_weights).eval()
 
 
 # Once in every process, and only where a pair needs it.
-_depth_model = lru_cache(maxsize=1)(PrepareSettings.load_depth_model)
-_mask_model = lru_cache(maxsize=1)(PrepareSettings.load_mask_model)
+@lru_cache(maxsize=1)
+def load_depth_model(settings: PrepareSettings) -> tuple[nn.Module, str | None]:
+    """Returns the depth model, and a line for the user if it is only what is left without weights."""
+    return choose_depth_model(settings.depth_model or "auto", settings.depth_weights)
+
+
+@lru_cache(maxsize=1)
+def load_mask_model(settings: PrepareSettings) -> tuple[nn.Module, str | None]:
+    """The same for the mask model."""
+    return choose_mask_model(settings.mask_model or "auto", settings.mask_weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +185,8 @@ def _make_mask(
     """The data set's own mask, or a model's, and which."""
     if pair.mask and not settings.mask_model:
         return _cut_map(read_map(pair.mask, size).clamp(0, 1), photo, alignment), "source"
-    return _mask_model(settings)(photo), settings.mask_model or "grabcut"
+    model, _ = load_mask_model(settings)
+    return model(photo), type(model).__name__
 
 
 def _make_disparity(
@@ -208,7 +203,8 @@ def _make_disparity(
         if disparity.min() < 0 or disparity.max() > 1:
             disparity = normalize_disparity(disparity)
         return _cut_map(disparity, photo, alignment), "source"
-    return _depth_model(settings)(photo, mask), settings.depth_model or "ground_plane"
+    model, _ = load_depth_model(settings)
+    return model(photo, mask), type(model).__name__
 
 
 def _cut_map(plane: Tensor, photo: Tensor, alignment: Alignment) -> Tensor:
