@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from pathlib import Path
@@ -16,13 +17,17 @@ _PFM_LINE = 64  # the longest line of a header that is read
 _EXR_DEPTHS = ("Z", "depth", "disparity")  # names, or their last parts, by which renderers call the channel
 
 
-def read_npy(path: Path) -> NDArray[np.float32]:
+def read_npy(path: Path, data: bytes | None = None) -> NDArray[np.float32]:
     """Read a ``.npy`` array (H, W) of real numbers; unsigned integers become 0..1.
+
+    Args:
+        path: The file.
+        data: Its contents if they are here already; the path is for messages then.
 
     Raises:
         PhotoError: If it cannot be read or has another shape or type.
     """
-    with open_stream(path) as stream:
+    with open_stream(path) if data is None else io.BytesIO(data) as stream:
         try:
             with np.errstate(invalid="ignore"):  # of a shape beyond all bounds, which is refused
                 array = np.lib.format.read_array(stream, allow_pickle=False)

@@ -31,15 +31,23 @@ _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by colour type
 
 def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None, bytes | None]:
     """Read upright samples (H, W, C), 1, 3 or 4 channels in uint8 or uint16, the EXIF block and the ICC profile."""
+    with open_stream(path) as stream:
+        return decode_stream(stream, path, max_pixels)
+
+
+def decode_stream(stream: IO[bytes], name: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None, bytes | None]:
+    """The same from a stream, whose name is for messages."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     # Pillow warns of odd metadata, which is no news to the user of a photo that can be read.
-    with open_stream(path) as stream, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         head = stream.read(32)
         stream.seek(0)
         plugin = next((plugin for magic, plugin in _MAGIC.items() if head.startswith(magic)), None)
         if plugin is None:
             came = "a file of another kind" if head else "an empty file"
-            raise PhotoError(f"{path}: {came}, expected a JPEG, PNG, TIFF or WebP picture")
+            raise PhotoError(f"{name}: {came}, expected a JPEG, PNG, TIFF or WebP picture")
         try:
             module = importlib.import_module(f"PIL.{plugin}ImagePlugin")
             picture: ImageFile = getattr(module, f"{plugin}ImageFile")(stream)
@@ -47,7 +55,7 @@ def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None
             if width * height > max_pixels:
                 raise ValueError(f"the header claims {width} x {height} pixels, at most {max_pixels} are read")
             # libjpeg fills missing blocks with grey if only an end marker follows; each of them takes a bit.
-            if plugin == "Jpeg" and os.fstat(stream.fileno()).st_size * 512 < width * height:
+            if plugin == "Jpeg" and size * 512 < width * height:
                 raise ValueError(f"truncated, too short for {width} x {height} pixels")
             deep = head[24] == 16 if plugin == "Png" else plugin == "Tiff" and _is_deep_tiff(picture)
             # OpenCV makes up what is missing of a truncated file, so Pillow decodes each file first.
@@ -63,7 +71,7 @@ def decode_file(path: Path, max_pixels: int) -> tuple[NDArray[Any], bytes | None
                 mode = "RGBA" if transparent else "RGB"
                 samples = np.asarray(picture if picture.mode == mode else picture.convert(mode))
         except Exception as error:  # a broken file raises nearly anything
-            raise PhotoError(f"{path}: cannot be read as {plugin.upper()}: {describe_error(error)}") from error
+            raise PhotoError(f"{name}: cannot be read as {plugin.upper()}: {describe_error(error)}") from error
         block = b""
         with suppress(Exception):  # a photo with broken EXIF is a photo
             exif = picture.getexif()

@@ -6,6 +6,7 @@ reset to 1 in the metadata. Every failure that a user can cause is a `PhotoError
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .arrays import read_npy
-from .decoding import decode_file
+from .decoding import decode_file, decode_stream
 from .encoding import encode_lossy, encode_png, encode_tiff
 from .files import PhotoError, atomic_path
 from .metadata import EXIF_IFD, fit_exif, parse_exif
@@ -68,7 +69,7 @@ class Photo:
         return {}
 
 
-def read_photo(path: str | os.PathLike[str], *, max_pixels: int = _MAX_PIXELS) -> Photo:
+def read_photo(path: str | os.PathLike[str], *, max_pixels: int = _MAX_PIXELS, data: bytes | None = None) -> Photo:
     """Read a photo: JPEG, WebP, PNG and TIFF with 8 or 16 bits, whatever its extension.
 
     Grey, palette and CMYK become RGB, and their profile, which is for another space, is dropped. Of several
@@ -77,6 +78,7 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = _MAX_PIXELS) -
     Args:
         path: The file.
         max_pixels: Most pixels that a header may claim; more is refused before anything is decoded.
+        data: The file's contents if they are here already; the path is for messages then.
 
     Returns:
         The photo, upright.
@@ -92,13 +94,13 @@ def read_photo(path: str | os.PathLike[str], *, max_pixels: int = _MAX_PIXELS) -
         >>> photo.image.shape, photo.bits, photo.image[0, :, 0, 0].tolist()
         (torch.Size([1, 3, 4, 6]), 8, [1.0, 0.0, 0.0])
     """
-    samples, exif, icc = decode_file(Path(path), max_pixels)
+    samples, exif, icc = _decode(Path(path), max_pixels, data)
     channels = samples.shape[2]
     image = _to_planes(samples, max(channels, 3))
     return Photo(image[:, :3], samples.itemsize * 8, exif, icc, image[:, 3:] if channels == 4 else None)
 
 
-def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> Tensor:
+def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None, *, data: bytes | None = None) -> Tensor:
     """Read a one-channel map, disparity or mask.
 
     Pictures and arrays of unsigned integers are scaled by their largest possible value to 0..1, other arrays
@@ -109,6 +111,7 @@ def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) 
             axes of length 1.
         size: (H, W) to resize to. The aspect ratio must be the same within 5 %: networks round the
             sides of what they see to multiples of 32 or so.
+        data: The file's contents if they are here already; the path is for messages then.
 
     Returns:
         The map, (1, 1, H, W) float32, finite.
@@ -126,9 +129,9 @@ def read_map(path: str | os.PathLike[str], size: tuple[int, int] | None = None) 
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        plane = _read_array(path)
+        plane = _read_array(path, data)
     else:
-        samples, _, _ = decode_file(path, _MAX_PIXELS)
+        samples, _, _ = _decode(path, _MAX_PIXELS, data)
         if samples.shape[2] > 1:
             _refuse_colours(path, samples[..., :3])
         plane = _to_planes(samples[..., :1], 1)  # (1, 1, H, W)
@@ -203,8 +206,12 @@ def write_photo(
             raise PhotoError(f"{path}: {width} x {height} pixels cannot be written: {error}") from error
 
 
-def _read_array(path: Path) -> Tensor:
-    plane = torch.from_numpy(read_npy(path))[None, None]
+def _decode(path: Path, max_pixels: int, data: bytes | None) -> tuple[NDArray[Any], bytes | None, bytes | None]:
+    return decode_file(path, max_pixels) if data is None else decode_stream(io.BytesIO(data), path, max_pixels)
+
+
+def _read_array(path: Path, data: bytes | None) -> Tensor:
+    plane = torch.from_numpy(read_npy(path, data))[None, None]
     odd = plane.numel() - int(torch.isfinite(plane).sum())
     if odd:
         raise PhotoError(f"{path}: {odd} of {plane.numel()} values are NaN or infinite, expected finite numbers")
