@@ -8,7 +8,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from depthbokeh.data.augment import Augmentation
-from depthbokeh.data.ebb import EBBDataset
+from depthbokeh.data.ebb import EBBDataset, TrainingItems
 from depthbokeh.data.sample import collate_samples
 from depthbokeh.data.synthesize import Recipe, write_pairs
 from depthbokeh.photo import PhotoError
@@ -141,6 +141,24 @@ def test_index_from_the_end_is_the_same_pair(root):
     assert torch.equal(dataset[-1]["photo"], dataset[5]["photo"])
     with pytest.raises(IndexError):
         dataset[6]
+
+
+def test_a_key_with_the_epoch_needs_no_other_call(root):
+    one, other = (EBBDataset(root, augmentation=CHANGES) for _ in range(2))
+    one.set_epoch(7)
+    assert torch.equal(one[2]["photo"], other[7, 2]["photo"])
+    assert not torch.equal(one[2]["photo"], other[2]["photo"])
+
+
+def test_items_for_the_trainer_are_tensors_alone(root):
+    (root / "Training/mask").rename(root / "Training/other")
+    dataset = EBBDataset(root, augmentation=CHANGES)
+    item = TrainingItems(dataset)[3, 1]
+    assert item.keys() == {"photo", "bokeh", "disparity", "number", "longer_side"}
+    assert (item["number"], item["longer_side"]) == (1, WIDTH)
+    assert torch.equal(item["photo"], dataset[3, 1]["photo"])
+    batches = DataLoader(TrainingItems(dataset), 3)
+    assert [batch["bokeh"].shape for batch in batches] == [(3, 3, 16, 16)] * 2
 
 
 def test_made_up_pairs_with_their_lens(tmp_path):

@@ -97,12 +97,42 @@ class EBBDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
+        """Reads a pair, by its index or by (epoch, index), which needs no `set_epoch`."""
+        return self.sample(key).to_dict()
+
+    def sample(self, key: int | tuple[int, int]) -> Sample:
+        """Reads a pair as `__getitem__` does."""
+        epoch, index = key if isinstance(key, tuple) else (int(self._epoch), key)
         sample = read_sample(self.pairs[index], self.size)
         if self.augmentation is not None:
-            generator = make_generator(self.seed, int(self._epoch), range(len(self))[index])
-            sample = self.augmentation(sample, generator)
-        return sample.to_dict()
+            sample = self.augmentation(sample, make_generator(self.seed, epoch, range(len(self))[index]))
+        return sample
+
+
+class TrainingItems(Dataset[dict[str, Tensor]]):
+    """The same pairs as the trainer takes them: tensors alone.
+
+    An item has ``photo`` and ``bokeh`` (3, H, W), ``disparity`` and ``mask`` (1, H, W) where there are some,
+    ``number``, the pair's place in the data set, and ``longer_side``, the pixels of the photo it was cut from.
+
+    Args:
+        dataset: Where the pairs come from; either all or none of them should have a disparity, and so for masks.
+    """
+
+    def __init__(self, dataset: EBBDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
+        """Reads a pair, by its index or by (epoch, index)."""
+        sample = self.dataset.sample(key)
+        number = range(len(self))[key[1] if isinstance(key, tuple) else key]
+        item = {"number": torch.tensor(number), "longer_side": torch.tensor(float(sample.longer_side))}
+        planes = {name: getattr(sample, name) for name in ("photo", "bokeh", "disparity", "mask")}
+        return item | {name: plane.contiguous() for name, plane in planes.items() if plane is not None}
 
 
 def read_sample(pair: PairRecord, size: tuple[int, int] | None = None) -> Sample:
@@ -148,7 +178,8 @@ def make_sample(
     assert first is not None
     assert second is not None
     focus, f_number = (values.get(name, float("nan")) for name in ("focus", "f_number"))
-    return Sample(pair.key, first, second, third, fourth, strength, focus, f_number)
+    longer_side = max(first.shape[1:])
+    return Sample(pair.key, first, second, third, fourth, strength, focus, f_number, longer_side)
 
 
 def select_pairs(

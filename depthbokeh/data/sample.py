@@ -31,7 +31,7 @@ class Batch(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One pair; see `Batch` for shapes and ranges."""
+    """One pair; see `Batch` for shapes and ranges. ``longer_side`` is that of the photo before it was cropped."""
 
     id: str
     photo: Tensor
@@ -41,6 +41,7 @@ class Sample:
     strength: float = float("nan")
     focus: float = float("nan")
     f_number: float = float("nan")
+    longer_side: int = 0
 
     def replace(self, **changes: Any) -> Sample:
         """Returns the sample with other values."""
