@@ -73,8 +73,11 @@ def run_parallel(
 
 
 def _start() -> None:
-    """Begins a process: one thread, and no life after the parent's death."""
+    """Begins a process: one thread, of OpenCV too, and no life after the parent's death."""
+    import cv2
+
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
