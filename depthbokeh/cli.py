@@ -1,4 +1,4 @@
-"""The command ``depthbokeh``: render, fit, demo, synthesize, prepare, evaluate, weights, info."""
+"""The command ``depthbokeh``: render, fit, demo, synthesize, prepare, finetune, evaluate, weights, info."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 
 from . import __version__
 from .evaluate_cli import evaluate
+from .finetune_cli import finetune
 from .prepare_cli import prepare
 from .weights_cli import app as weights_app
 
@@ -271,7 +272,7 @@ def synthesize(
         bool, typer.Option("--photos", help="Take half of the backdrops from scikit-image's sample photos.")
     ] = False,
     portraits: Annotated[
-        bool, typer.Option("--portraits", help="One person in every picture, in focus, through a wide aperture.")
+        bool, typer.Option("--portraits", help="One person in every picture, from the chest up, in focus.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for every processor.")] = None,
 ) -> None:
@@ -284,6 +285,7 @@ def synthesize(
 
 
 app.command()(prepare)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(finetune)
 app.command()(evaluate)
 
 

@@ -38,7 +38,8 @@ def random_scene(
         size: Height and width, pixels, at least 32.
         photos: Whether half of the backdrops are crops of the sample photos that scikit-image comes with; where it
             does not have them, they are drawn like the others.
-        portraits: Whether every scene is of one person, in focus, through a wide aperture, with nothing in front.
+        portraits: Whether every scene is of one person, from the chest up, in focus, through a wide aperture, with
+            nothing in front.
 
     Returns:
         The scene; its largest blur radius is 4 to 40 pixels (portraits: 24 to 40) for a height of 1024, in proportion
@@ -74,9 +75,8 @@ class _Composer:
         self.far = float(rng.choice((0.0, rng.uniform(0.02, 0.15))))
         self.grounded = bool(rng.random() < 0.6)
         self.horizon = size[0] * rng.uniform(0.35, 0.6)
-        self.foot = size[0] * float(
-            rng.choice((rng.uniform(0.85, 0.97), rng.uniform(1.2, 1.6)))
-        )  # the subject's lowest row
+        feet = rng.uniform(0.85, 0.97), rng.uniform(1.2, 1.6)
+        self.foot = size[0] * float(feet[1] if portraits else rng.choice(feet))  # the subject's lowest row
         self.places: list[float] = []  # columns of the canvas where things stand, from far to near
         self.exposure = np.exp(rng.normal(0, 0.25)) * (1 + rng.normal(0, 0.04, 3)).astype(np.float32)
 

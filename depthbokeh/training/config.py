@@ -14,13 +14,25 @@ from depthbokeh.training.losses import LossWeights
 Precision = Literal["no", "bf16", "fp16"]
 Schedule = Literal["constant", "linear", "cosine"]
 
+# Errors of the size that networks make, and light as it varies from photo to photo.
+_AUGMENT = {"exposure": 0.3, "white_balance": 0.1, "saturation": 0.1, "disparity_gamma": 0.2, "disparity_noise": 0.02}
+
 
 @dataclass(frozen=True)
 class FinetuneConfig:
     """How a pipeline is fine-tuned.
 
     Attributes:
-        mask_model: Name of the mask model; ``mask_options`` are its own options.
+        data: Folder of the pairs, in any layout that :func:`depthbokeh.data.find_pairs` knows.
+        layout: Its layout; by default found out.
+        train_split: Pairs to learn from: ``train4400``, ``all``, ``train``, a file of ids, or ids as ``0-399``.
+        val_split: Pairs to judge by, likewise, or ``none``.
+        disparity: Folder beside the pictures that the disparity is taken from; ``none`` for no disparity at all.
+        size: Height and width that pairs are resized to.
+        crop: Height and width of a random part that is learned from, or ``None``.
+        augment: Options of :class:`depthbokeh.data.Augmentation` beside the crop.
+        mask_model: Name of the mask model.
+        mask_options: Its own options, by name.
         mask_weights: ``"published"``, a checkpoint's path, or ``None`` for fresh weights.
         depth_model: Name of the depth model for photos without a disparity map, or ``None``.
         depth_weights: As ``mask_weights``.
@@ -54,6 +66,14 @@ class FinetuneConfig:
         seed: Another number gives another run.
     """
 
+    data: str = ""
+    layout: str | None = None
+    train_split: str = "train4400"
+    val_split: str = "val294"
+    disparity: str | None = None
+    size: tuple[int, int] = (512, 768)
+    crop: tuple[int, int] | None = None
+    augment: dict[str, Any] = field(default_factory=lambda: dict(_AUGMENT))
     mask_model: str = "deeplab_vgg16"
     mask_options: dict[str, Any] = field(default_factory=dict)
     mask_weights: str | None = None
@@ -123,12 +143,13 @@ class FinetuneConfig:
         if isinstance(values.get("loss"), dict):
             odd = sorted(set(values["loss"]) - {entry.name for entry in fields(LossWeights)})
             if odd:
-                raise ValueError(f"unknown part of the loss {odd[0]!r}: expected l1, ssim, lpips, area, binary")
+                names = ", ".join(entry.name for entry in fields(LossWeights))
+                raise ValueError(f"unknown part of the loss {odd[0]!r}: expected {names}")
             values["loss"] = LossWeights(**values["loss"])
         defaults = cls()
         for name, value in values.items():
             default = getattr(defaults, name)
-            if isinstance(default, tuple):
+            if isinstance(default, tuple) or (name == "crop" and value is not None):
                 values[name] = tuple(value)
             elif default is not None and isinstance(value, bool) is not isinstance(default, bool):
                 raise ValueError(f"{name} is {value!r}: expected something like {default!r}")

@@ -193,7 +193,7 @@ class Trainer:
                     prediction = self._model(
                         batch["photo"], batch.get("disparity"), batch["longer_side"], batch["number"]
                     )
-                parts = self._loss(prediction.bokeh, batch["bokeh"], prediction.mask)
+                parts = self._loss(prediction.bokeh, batch["bokeh"], prediction.mask, batch["photo"])
                 self._require_finite(parts["total"], batch["number"])
                 accelerator.backward(parts["total"])
                 if accelerator.sync_gradients and config.clip is not None:

@@ -69,6 +69,44 @@ def binary_loss(mask: Tensor) -> Tensor:
     return (4 * mask * (1 - mask)).mean((1, 2, 3))
 
 
+def sparsity_loss(mask: Tensor) -> Tensor:
+    """A mask's area, ``(B,)``.
+
+    Where a picture is flat, sharp and blurred are the same, and a bokeh loss says nothing. With this at a weight of w,
+    a pixel is the subject's if being sharp explains the photograph better than being blurred by more than w (of the L1
+    loss); of the rest the network learns from what is like it.
+
+    Example:
+        >>> sparsity_loss(torch.tensor([0.0, 0.5]).view(1, 1, 1, 2))
+        tensor([0.2500])
+    """
+    return mask.mean((1, 2, 3))
+
+
+def smoothness_loss(mask: Tensor, photo: Tensor, sharpness: float = 20.0) -> Tensor:
+    """How much a mask varies where the photo does not, ``(B,)``: an edge of the subject is an edge of the photo.
+
+    The mean over neighbours of their difference, times ``exp(-sharpness d)`` with d the photo's own difference.
+
+    Args:
+        mask: ``(B, 1, H, W)``, 0..1.
+        photo: ``(B, 3, H, W)``, sRGB 0..1.
+        sharpness: How soon a difference of the photo counts as an edge.
+
+    Example:
+        >>> mask = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+        >>> flat, edge = torch.zeros(1, 3, 1, 2), torch.tensor([0.0, 1.0]).expand(1, 3, 1, 2)
+        >>> float(smoothness_loss(mask, flat)), float(smoothness_loss(mask, edge)) < 1e-6
+        (1.0, True)
+    """
+    total = torch.zeros_like(mask[:, 0, 0, 0])
+    for dim in (2, 3):
+        if mask.shape[dim] > 1:
+            edge = photo.detach().diff(dim=dim).abs().mean(1, keepdim=True)
+            total = total + (mask.diff(dim=dim).abs() * (-sharpness * edge).exp()).mean((1, 2, 3))
+    return total
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """How much each part of :class:`BokehLoss` counts."""
@@ -77,6 +115,8 @@ class LossWeights:
     ssim: float = 0.0
     lpips: float = 0.0
     area: float = 1.0
+    sparsity: float = 0.004
+    smoothness: float = 0.01
     binary: float = 0.0
 
     def __post_init__(self) -> None:
@@ -96,9 +136,9 @@ class BokehLoss(nn.Module):
 
     Example:
         >>> loss = BokehLoss(LossWeights(ssim=0.2))
-        >>> parts = loss(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16))
-        >>> sorted(parts)
-        ['area', 'l1', 'ssim', 'total']
+        >>> photo, target, mask = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16)
+        >>> sorted(loss(photo, target, mask, photo))
+        ['area', 'l1', 'smoothness', 'sparsity', 'ssim', 'total']
     """
 
     def __init__(self, weights: LossWeights | None = None, *, match_exposure: bool = False) -> None:
@@ -111,13 +151,14 @@ class BokehLoss(nn.Module):
 
             self._lpips = Lpips().requires_grad_(False)
 
-    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None, photo: Tensor) -> dict[str, Tensor]:
         """Compares.
 
         Args:
             prediction: ``(B, 3, H, W)``, sRGB.
             target: ``(B, 3, H, W)``, sRGB 0..1.
             mask: ``(B, 1, H, W)``, 0..1.
+            photo: ``(B, 3, H, W)``, sRGB 0..1, what it is a mask of.
 
         Returns:
             ``total``, and its parts before they are weighed; scalars, means over the batch.
@@ -137,6 +178,10 @@ class BokehLoss(nn.Module):
         if mask is not None:
             if weights.area:
                 parts["area"] = area_loss(mask).mean()
+            if weights.sparsity:
+                parts["sparsity"] = sparsity_loss(mask).mean()
+            if weights.smoothness:
+                parts["smoothness"] = smoothness_loss(mask, photo).mean()
             if weights.binary:
                 parts["binary"] = binary_loss(mask).mean()
         total = sum(
