@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/*.cu cuda/*.cuh cuda/cpu/*.cpp cuda/cpu/*.h)
-FORMATTED := $(NATIVE) $(wildcard cuda/emu/*.cpp cuda/emu/*.h benchmarks/*.cpp)
+FORMATTED := $(NATIVE) $(wildcard cuda/emu/*.cpp cuda/emu/*.h benchmarks/*.cpp benchmarks/peers/*.cu benchmarks/peers/*.cuh)
 SUITES := benchmarks/bench_blur.py benchmarks/bench_render.py
 REV ?= HEAD
 

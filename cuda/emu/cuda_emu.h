@@ -99,4 +99,12 @@ T __shfl_up_sync(unsigned, T value, unsigned step, int line = __builtin_LINE()) 
   return depthbokeh::emu::unpack<T>(values[lane < step ? lane : lane - step]);
 }
 
+// Threads run one after the other, so whatever they do is atomic.
+template <typename T>
+T atomicAdd(T* to, T value) {
+  const T before = *to;
+  *to += value;
+  return before;
+}
+
 inline int __ffs(unsigned mask) { return __builtin_ffs(static_cast<int>(mask)); }
