@@ -20,5 +20,11 @@ constexpr const char* kTakeSliceBackward =
 constexpr const char* kCover = "cover(Tensor spread, Tensor before, Tensor(a!) picture) -> Tensor";
 constexpr const char* kCoverBackward =
     "cover_backward(Tensor grad_picture, Tensor spread, Tensor before, Tensor after, Tensor(a!) grad_total) -> Tensor";
+constexpr const char* kSideMeans =
+    "side_means(Tensor color, Tensor disparity, Tensor edge, Tensor? mask, Tensor at, Tensor low, Tensor high) -> "
+    "Tensor";
+constexpr const char* kSideMeansBackward =
+    "side_means_backward(Tensor grad, Tensor color, Tensor disparity, Tensor edge, Tensor? mask, Tensor at, Tensor "
+    "low, Tensor high) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
 
 }  // namespace depthbokeh

@@ -57,13 +57,4 @@ inline void check_cover(const Tensor& slice, std::initializer_list<const Tensor*
   }
 }
 
-// Calls run(Real{}) with the tensors' type.
-template <typename Run>
-void dispatch(const Tensor& t, const Run& run) {
-  if (t.scalar_type() == ScalarType::Double)
-    run(double{});
-  else
-    run(float{});
-}
-
 }  // namespace depthbokeh

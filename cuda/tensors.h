@@ -42,4 +42,13 @@ inline void check(const Tensor& image, const Tensor& radius, const Tensor& apert
                   "aperture must be (N, 8) float64");
 }
 
+// Calls run(Real{}) with the tensors' type.
+template <typename Run>
+void dispatch(const Tensor& t, const Run& run) {
+  if (t.scalar_type() == ScalarType::Double)
+    run(double{});
+  else
+    run(float{});
+}
+
 }  // namespace depthbokeh

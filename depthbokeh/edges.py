@@ -203,7 +203,7 @@ def _find_sides(
         ``(N, 3, 5)``: near, far, here; their colour, disparity and mask, which is 0 without one.
     """
     same = all(values.dtype == linear.dtype for values in (disparity, edge, low, disparity if mask is None else mask))
-    if linear.device.type == "cpu" and linear.dtype in (torch.float32, torch.float64) and same and ops.load_operators():
+    if linear.dtype in (torch.float32, torch.float64) and same and ops.has_kernels(linear.device.type):
         return ops.side_means(linear, disparity, edge, mask, at, low, high)
     return find_sides(linear, disparity, edge, mask, at, low, high)
 

@@ -42,8 +42,8 @@ class Backend:
         return 140, 150, 20
 
     @property
-    def reads_radii(self) -> bool:
-        """Whether it finds a radius that is not finite before it begins."""
+    def reads_values(self) -> bool:
+        """Whether it finds values that are not allowed, such as a radius that is not finite, before it begins."""
         return self.device == "cpu"
 
     def require(self) -> None:
@@ -57,7 +57,7 @@ class Backend:
 class EmulatedBackend(Backend):
     """The CUDA kernels on the CPU, below the public functions, which do not know of them."""
 
-    reads_radii = False
+    reads_values = False
     seams = 35, 67, 6
 
     def blur(self, operator, image, radius, aperture="disk", *, max_radius=None):

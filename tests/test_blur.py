@@ -482,7 +482,7 @@ class TestArguments:
     @staticmethod
     def blur_with_bad_radius(backend, operator, image, radius, aperture, **options):
         """An error or, where that would mean waiting for the device, NaN for the pixel and nothing for the others."""
-        if backend.reads_radii:
+        if backend.reads_values:
             with pytest.raises(ValueError, match="radius must be finite"):
                 backend.blur(operator, image, radius, aperture, **options)
             return

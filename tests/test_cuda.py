@@ -1,6 +1,6 @@
 """The CUDA half of the library: that it is there and loads anywhere, and what only a GPU can show.
 
-Its results are tested in test_blur.py and test_slices.py, on a GPU and emulated.
+Its results are tested in test_blur.py, test_slices.py and test_edges.py, on a GPU and emulated.
 """
 
 from __future__ import annotations

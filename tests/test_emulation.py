@@ -1,6 +1,6 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py and test_slices.py.
+That they compute the right thing is tested in test_blur.py, test_slices.py and test_edges.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import emulation
 import pytest
 import torch
 from test_blur import make_inputs
+from test_edges import make_sides
 from test_slices import make_layers
 
 from depthbokeh import Aperture, _build
@@ -52,6 +53,14 @@ def run_slices(operators):
     return [light, radius, picture, after, grad, *to]
 
 
+def run_edges(operators):
+    """The operators on depth edges, forward and backward: blocks are not full, and pixels named twice."""
+    inputs = [values.detach() for values in make_sides(dtype=torch.float32)]
+    inputs[4:] = (values.repeat_interleave(2) for values in inputs[4:])
+    means = operators.side_means(*inputs)
+    return [means, *operators.side_means_backward(means - 0.5, *inputs)]
+
+
 def run_in_every_order(run, *arguments, **options):
     emulation.load()
     found = []
@@ -75,14 +84,15 @@ def test_order_of_threads_changes_no_bit(aperture, lamp):
     assert_same(run_in_every_order(run_all, aperture, lamp=lamp))
 
 
-def test_order_of_threads_changes_no_bit_of_slices():
-    assert_same(run_in_every_order(run_slices))
+@pytest.mark.parametrize("run", [run_slices, run_edges])
+def test_order_of_threads_changes_no_bit_of_layers(run):
+    assert_same(run_in_every_order(run))
 
 
 # In a process of its own: a library of operators cannot be taken back, and a sanitizer ends it.
 CODE = """
 import sys, torch, emulation
-from test_emulation import run_all, run_slices
+from test_emulation import run_all, run_edges, run_slices
 torch.ops.load_library(sys.argv[1])
 for case in sys.argv[3:]:
     aperture, _, channels = case.partition("/")
@@ -90,10 +100,10 @@ for case in sys.argv[3:]:
     for order in sys.argv[2].split():
         emulation.set_order(order)
         operators = torch.ops.depthbokeh_emu
-        if aperture == "slices":
-            results = run_slices(operators)
-        else:
+        if channels:
             results = run_all(operators, aperture, channels=int(channels), height=17)
+        else:
+            results = {"slices": run_slices, "edges": run_edges}[case](operators)
         found.append(torch.cat([t.flatten() for t in results]))
     print("same" if all(torch.equal(found[0], other) for other in found[1:]) else "different")
 """
@@ -113,7 +123,7 @@ def sanitizer():
 
 
 def run_library(library, sanitizer, *cases, orders=tuple(emulation.ORDERS)):
-    """Runs a library on some cases, ``APERTURE/CHANNELS`` or ``slices``, in some orders of threads."""
+    """Runs a library on some cases, ``APERTURE/CHANNELS``, ``slices`` or ``edges``, in some orders of threads."""
     folders = [Path(__file__).parent, Path(_build.__file__).parents[1]]
     variables = {
         **os.environ,
@@ -127,7 +137,7 @@ def run_library(library, sanitizer, *cases, orders=tuple(emulation.ORDERS)):
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
-    """The kernels with five faults, each met by other cases."""
+    """The kernels with six faults, each met by other cases."""
     sources = tmp_path_factory.mktemp("broken") / "cuda"
     shutil.copytree(_build.find_sources(), sources)
     spoil(sources / "gaussian.cuh", "along_y[i] = ", "__syncthreads();", "")
@@ -140,6 +150,7 @@ def broken(tmp_path_factory):
         "if (kChannels == 1 && lane == 7) return; double sum =",
     )
     spoil(sources / "slices.cuh", " cover_pixels(", "if (pixel.at >= pixels) return;", "")
+    spoil(sources / "edges.cuh", " mean_sides(", "if (n >= task.p.count) return;", "")
     return emulation.compile_library(sources, *SANITIZED)
 
 
@@ -162,7 +173,7 @@ def test_threads_that_wait_for_others_in_vain_are_noticed(broken, sanitizer):
     assert "threads wait for each other" in result.stderr
 
 
-@pytest.mark.parametrize("case", ["polygon:5/3", "slices"])
+@pytest.mark.parametrize("case", ["polygon:5/3", "slices", "edges"])
 def test_access_beyond_memory_is_noticed(broken, sanitizer, case):
     result = run_library(broken, sanitizer, case, orders=["forward"])
     assert "heap-buffer-overflow" in result.stderr
@@ -170,7 +181,7 @@ def test_access_beyond_memory_is_noticed(broken, sanitizer, case):
 
 def test_kernels_keep_to_their_memory(sanitizer):
     library = emulation.compile_library(_build.find_sources(), *SANITIZED)
-    cases = ["disk/3", "disk/1", "ring:0.5/3", "polygon:5/3", "polygon:5:10:0.3/1", "gaussian/3", "slices"]
+    cases = ["disk/3", "disk/1", "ring:0.5/3", "polygon:5/3", "polygon:5:10:0.3/1", "gaussian/3", "slices", "edges"]
     result = run_library(library, sanitizer, *cases, orders=["shuffled"])
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.split()) == len(cases)

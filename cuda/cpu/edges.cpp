@@ -1,12 +1,9 @@
-// Every pixel of an edge looks at the thirteen within two steps, all of them at once. What they count, and for which
-// side, is defined in depthbokeh/edges.py.
+// Every pixel of an edge looks at the thirteen within two steps, all of them at once.
 #include "edges.h"
 
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "rows.h"
 
@@ -17,14 +14,9 @@ constexpr int kSteps = 13, kTaps = 16;  // the last three count nothing
 constexpr int kDy[kSteps] = {-2, -1, -1, -1, 0, 0, 0, 0, 0, 1, 1, 1, 2};
 constexpr int kDx[kSteps] = {0, -1, 0, 1, -2, -1, 0, 1, 2, -1, 0, 1, 0};
 constexpr int kCentre = 6;
-constexpr double kSigma = 0.8, kMixed = 1e-3;
-// A side begins at this share of the way from low to high and has all of it after as much again.
-constexpr double kBegin = 0.35, kPass = 0.3;
-constexpr int kDisparity = 3, kMask = 4;
-constexpr int64_t kChunk = 2048;  // pixels that a thread takes at a time
-constexpr int kStripe = 16;       // rows whose gradients are added up in turn
-constexpr int kOverlap = 2;       // rows that they reach into the next stripe
-static_assert(kStripe >= 2 * kOverlap);
+constexpr int64_t kChunk = 2048;       // pixels that a thread takes at a time
+constexpr int kStripe = 16;            // rows whose gradients are added up in turn
+static_assert(kStripe >= 2 * kReach);  // so far they reach into the next stripe
 
 template <typename Real>
 struct Taps {
@@ -33,28 +25,15 @@ struct Taps {
       counts[kTaps];
   int64_t where[kTaps];  // in a plane
   int64_t picture;
-  Real edge[kTaps], span;
+  Real edge[kTaps], per_span;
   Real total[2], mean[2][kSideValues];
 };
-
-template <typename Real>
-DEPTHBOKEH_INLINE Real step_smoothly(Real x) {
-  const Real t = x < 0 ? 0 : x > 1 ? 1 : x;
-  return t * t * (3 - 2 * t);
-}
-
-template <typename Real>
-DEPTHBOKEH_INLINE Real step_slope(Real x) {
-  const Real t = x < 0 ? 0 : x > 1 ? 1 : x;
-  return 6 * t * (1 - t);
-}
 
 template <typename Real>
 struct Falloff {
   alignas(64) Real weight[kTaps] = {};
   Falloff() {
-    for (int j = 0; j < kSteps; ++j)
-      weight[j] = Real(std::exp(-(kDy[j] * kDy[j] + kDx[j] * kDx[j]) / (2 * kSigma * kSigma)));
+    for (int j = 0; j < kSteps; ++j) weight[j] = Real(weigh_distance(kDy[j] * kDy[j] + kDx[j] * kDx[j]));
   }
 };
 
@@ -77,20 +56,18 @@ DEPTHBOKEH_INLINE void look_around(const EdgePixels<Real>& p, const Falloff<Real
     t.values[kMask][j] = p.mask ? p.mask[at] : 0;
     t.edge[j] = p.edge[at];
   }
-  const Real low = p.low[n], span = p.high[n] - low;
-  t.span = span > std::numeric_limits<Real>::min() ? span : std::numeric_limits<Real>::min();
-  const Real per_span = 1 / t.span;
+  const Real low = p.low[n];
+  t.per_span = 1 / not_zero(p.high[n] - low);
   for (int j = 0; j < kTaps; ++j) {
-    t.height[j] = (t.values[kDisparity][j] - low) * per_span;
-    t.share[j] = step_smoothly((t.height[j] - Real(kBegin)) * Real(1 / kPass));
-    t.belongs[j] = step_smoothly(2 - std::abs(t.height[j] - Real(0.5)));
-    const Real pure = 1 - t.edge[j];
-    t.pure[j] = (pure < 0 ? 0 : pure > 1 ? 1 : pure) + Real(kMixed);
-    const Real red = t.values[0][j], green = t.values[1][j], blue = t.values[2][j];
-    const Real most = red > green ? red : green;
-    t.brightest[j] = most > blue ? most : blue;
-    t.dimmed[j] = 1 / (t.brightest[j] > 1 ? t.brightest[j] : 1);
-    t.counts[j] = t.belongs[j] * t.pure[j] * t.dimmed[j] * falloff.weight[j];
+    const Tap<Real> tap = weigh_tap(t.values[0][j], t.values[1][j], t.values[2][j], t.values[kDisparity][j], t.edge[j],
+                                    low, t.per_span, falloff.weight[j]);
+    t.height[j] = tap.height;
+    t.share[j] = tap.share;
+    t.belongs[j] = tap.belongs;
+    t.pure[j] = tap.pure;
+    t.brightest[j] = tap.brightest;
+    t.dimmed[j] = tap.dimmed;
+    t.counts[j] = tap.counts;
   }
   for (int side = 0; side < 2; ++side) {
     alignas(64) Real weight[kTaps];
@@ -99,7 +76,7 @@ DEPTHBOKEH_INLINE void look_around(const EdgePixels<Real>& p, const Falloff<Real
       weight[j] = t.counts[j] * (side ? 1 - t.share[j] : t.share[j]);
       total += weight[j];
     }
-    t.total[side] = total > std::numeric_limits<Real>::min() ? total : std::numeric_limits<Real>::min();
+    t.total[side] = not_zero(total);
     for (int c = 0; c < kSideValues; ++c) {
       Real sum = 0;
       for (int j = 0; j < kTaps; ++j) sum += weight[j] * t.values[c][j];
@@ -112,7 +89,7 @@ template <typename Real>
 DEPTHBOKEH_INLINE void look_back(const EdgePixels<Real>& p, const Falloff<Real>& falloff, int64_t n, const Real* grad,
                                  const EdgeGrads<Real>& to, Taps<Real>& t) {
   look_around(p, falloff, n, t);
-  alignas(64) Real values[kSideValues][kTaps], edge[kTaps], bright[kTaps], near[kTaps], far[kTaps], moved[kTaps];
+  alignas(64) Real values[kSideValues][kTaps], edge[kTaps], near[kTaps], far[kTaps];
   Real side_grad[2][kSideValues], offset[2] = {};  // of the sums that the means are made of
   for (int side = 0; side < 2; ++side)
     for (int c = 0; c < kSideValues; ++c) {
@@ -126,27 +103,18 @@ DEPTHBOKEH_INLINE void look_back(const EdgePixels<Real>& p, const Falloff<Real>&
       far[j] += side_grad[1][c] * t.values[c][j];
       values[c][j] = t.counts[j] * (t.share[j] * side_grad[0][c] + (1 - t.share[j]) * side_grad[1][c]);
     }
-  const Real per_span = 1 / t.span;
   Real low = 0, high = 0;
   for (int j = 0; j < kTaps; ++j) {
-    const Real counts = near[j] * t.share[j] + far[j] * (1 - t.share[j]), weight = counts * falloff.weight[j];
-    const Real middle = t.height[j] - Real(0.5), away = Real(middle < 0) - Real(middle > 0);
-    const Real share =
-        t.counts[j] * (near[j] - far[j]) * step_slope((t.height[j] - Real(kBegin)) * Real(1 / kPass)) * Real(1 / kPass);
-    const Real belongs = weight * t.pure[j] * t.dimmed[j] * step_slope(2 - std::abs(middle)) * away;
-    moved[j] = (share + belongs) * per_span;
-    values[kDisparity][j] += moved[j];
-    low += moved[j] * (t.height[j] - 1);
-    high -= moved[j] * t.height[j];
-    edge[j] = t.edge[j] >= 0 && t.edge[j] <= 1 ? -weight * t.belongs[j] * t.dimmed[j] : 0;
-    bright[j] = t.brightest[j] >= 1 ? -weight * t.belongs[j] * t.pure[j] * t.dimmed[j] * t.dimmed[j] : 0;
-    // Channels that are equally bright share it.
-    const Real red = t.values[0][j] == t.brightest[j], green = t.values[1][j] == t.brightest[j];
-    const Real blue = t.values[2][j] == t.brightest[j];
-    bright[j] /= red + green + blue;
-    values[0][j] += bright[j] * red;
-    values[1][j] += bright[j] * green;
-    values[2][j] += bright[j] * blue;
+    const Tap<Real> tap = {t.height[j], t.share[j], t.belongs[j], t.pure[j], t.brightest[j], t.dimmed[j], t.counts[j]};
+    const TapGrads<Real> tap_grads = differentiate_tap(tap, t.values[0][j], t.values[1][j], t.values[2][j], t.edge[j],
+                                                       t.per_span, falloff.weight[j], near[j], far[j]);
+    values[kDisparity][j] += tap_grads.moved;
+    low += tap_grads.moved * (t.height[j] - 1);
+    high -= tap_grads.moved * t.height[j];
+    edge[j] = tap_grads.edge;
+    values[0][j] += tap_grads.red;
+    values[1][j] += tap_grads.green;
+    values[2][j] += tap_grads.blue;
   }
   to.low[n] = low;
   to.high[n] = high;

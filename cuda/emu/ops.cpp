@@ -12,6 +12,8 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kTakeSliceBackward);
   m.def(depthbokeh::kCover);
   m.def(depthbokeh::kCoverBackward);
+  m.def(depthbokeh::kSideMeans);
+  m.def(depthbokeh::kSideMeansBackward);
   m.def("set_order(int order) -> ()");
 }
 
