@@ -77,7 +77,8 @@ class EmulatedBackend(Backend):
 
 REFERENCE = Backend("reference", "reference")
 NATIVE = Backend("native", "native")
-KERNELS = [NATIVE, EmulatedBackend("emulated", "native")]  # what is held against the reference too
+EMULATED = EmulatedBackend("emulated", "native")
+KERNELS = [NATIVE, EMULATED]  # what is held against the reference too
 if torch.cuda.is_available():
     KERNELS.append(Backend("cuda", "native", "cuda"))
 

@@ -9,12 +9,15 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache, partial
 from pathlib import Path
 
 import emulation
 import pytest
 import torch
-from test_blur import make_inputs
+from conftest import EMULATED, REFERENCE
+from kinks import assert_gradient_near
+from test_blur import APERTURES, SYMMETRIES, differentiate, make_inputs
 from test_edges import make_sides
 from test_slices import make_layers
 
@@ -87,6 +90,39 @@ def test_order_of_threads_changes_no_bit(aperture, lamp):
 @pytest.mark.parametrize("run", [run_slices, run_edges])
 def test_order_of_threads_changes_no_bit_of_layers(run):
     assert_same(run_in_every_order(run))
+
+
+# Radii from 0 to far beyond the picture, of odd sizes. The reference is differentiated in float64.
+SIZES = {(1, 1): 3.0, (1, 37): 60.0, (31, 1): 45.0, (13, 17): 40.0}
+
+
+@cache
+def run_reference(operator, aperture, size):
+    """Inputs in float32, and the result and its gradients in float64."""
+    inputs = make_inputs(*size, channels=2, most=SIZES[size], dtype=torch.float32)
+    return inputs, differentiate(partial(REFERENCE.blur, operator), *(values.double() for values in inputs), aperture)
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize("aperture", [*APERTURES, *SYMMETRIES])
+@pytest.mark.parametrize("order", emulation.ORDERS)
+def test_kernels_equal_the_reference_in_every_order(operator, order, aperture, size):
+    """Values and both gradients: to 1e-9 in float64, to 3e-4 in float32 but for radius gradients at a kink."""
+    (image, radius, grad), expected = run_reference(operator, aperture, size)
+    EMULATED.require()
+    try:
+        emulation.set_order(order)
+        for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-5)):
+            inputs = [values.to(dtype) for values in (image, radius, grad)]
+            found = differentiate(partial(EMULATED.blur, operator), *inputs, aperture)
+            for values, other in zip(found[:2], expected[:2], strict=True):
+                assert (values.double() - other).norm() <= tolerance * other.norm().clamp(min=1e-3)
+            if dtype is torch.float32 and expected[2].norm() > 1e-3:
+                assert_gradient_near(found[2], expected[2], radius, aperture)
+            else:  # in float64, and of a single pixel, which has next to none
+                assert (found[2].double() - expected[2]).norm() <= tolerance * expected[2].norm().clamp(min=1e-3)
+    finally:
+        emulation.set_order("forward")
 
 
 # In a process of its own: a library of operators cannot be taken back, and a sanitizer ends it.
