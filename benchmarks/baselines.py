@@ -89,12 +89,12 @@ def _octant(side: int, reach: float) -> Iterator[tuple[int, int]]:
                 yield a, b
 
 
-def planes(linear: Tensor, defocus: Tensor, count: int = 32) -> Tensor:
+def planes(linear: Tensor, defocus: Tensor, count: int = 32, *, by_fft: bool = True) -> Tensor:
     """The renderer of MPIB (Peng et al., ECCV 2022), without the network that fills in what the planes hide.
 
     The range of defocus is cut into ``count`` equal planes. From back to front each one's colour and alpha are blurred
     with the disk of its central radius, rounded to whole pixels, and laid over what is behind; the sum is divided by
-    the alpha that came together.
+    the alpha that came together. The published renderer convolves tap by tap, as it does here without ``by_fft``.
     """
     near, far = float(defocus.max()), float(defocus.min())
     position = ((defocus - far) / max(near - far, 1e-6) * count).floor().clamp(max=count - 1)
@@ -103,7 +103,7 @@ def planes(linear: Tensor, defocus: Tensor, count: int = 32) -> Tensor:
     for index in range(count):
         alpha = (position == index).to(linear.dtype)
         center = far + (index + 0.5) / count * (near - far)
-        result = _lay_over(result, covered * alpha, round(abs(center)))
+        result = _lay_over(result, covered * alpha, round(abs(center)), by_fft)
     return result[:, :3] / result[:, 3:]
 
 
@@ -125,11 +125,11 @@ def soft_layers(linear: Tensor, defocus: Tensor, count: int = 15, steepness: flo
     return result[:, :3] / (result[:, 3:] + 1e-10)
 
 
-def _lay_over(behind: Tensor, layer: Tensor, radius: int) -> Tensor:
+def _lay_over(behind: Tensor, layer: Tensor, radius: int, by_fft: bool = True) -> Tensor:
     """``layer`` (B, 4, H, W), colour times alpha and alpha, is blurred and covers what is behind."""
     if bool((layer[:, 3] == 0).all()):
         return behind
-    blurred = _convolve(layer, _soft_disk(radius))
+    blurred = _convolve(layer, _soft_disk(radius).to(layer), by_fft)
     return behind * (1 - blurred[:, 3:]) + blurred
 
 
@@ -142,15 +142,18 @@ def _soft_disk(radius: int) -> Tensor:
     return kernel / kernel.sum()
 
 
-def _convolve(image: Tensor, kernel: Tensor) -> Tensor:
+def _convolve(image: Tensor, kernel: Tensor, by_fft: bool = True) -> Tensor:
     """Convolves with a symmetric kernel (2 r + 1, 2 r + 1); beyond the frame the border goes on."""
     radius = kernel.shape[0] // 2
     if radius == 0:
         return image * kernel
     padded = F.pad(image, (radius,) * 4, mode="replicate")
+    if not by_fft:
+        channels = image.shape[1]
+        return F.conv2d(padded, kernel.expand(channels, 1, -1, -1), groups=channels)
     # A multiple of 32 is quick to transform, and what wraps round falls within the padding.
     size = [-(-side // 32) * 32 for side in padded.shape[2:]]
-    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel.to(image.dtype), s=size)
+    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)
     height, width = image.shape[2:]
     return torch.fft.irfft2(spectrum, s=size)[..., 2 * radius : 2 * radius + height, 2 * radius : 2 * radius + width]
 

@@ -1,4 +1,4 @@
-"""The renderers and the whole pipeline over quality, layers, size and direction, beside planes blurred by conv2d.
+"""The renderers and the whole pipeline over quality, layers, size and direction, beside MPIB's planes.
 
 ``pytest benchmarks/bench_render.py --benchmark-only [--quick] [--benchmark-json=FILE]``. Only calls of one group are
 comparable.
@@ -26,8 +26,9 @@ from depthbokeh.pipeline import BokehPipeline
 class Case:
     """One thing to time.
 
-    ``scheme`` is a quality of ``BokehRenderer``, ``"planes"`` (as many planes as layers, one conv2d each, the renderer
-    of MPIB) or ``"pipeline"``: subject and depth by the embedded models, then the default renderer.
+    ``scheme`` is a quality of ``BokehRenderer``, ``"planes_conv2d"`` (as many planes as layers, one conv2d each, the
+    renderer of MPIB), ``"planes_fft"`` (the same by Fourier transforms, quicker for wide blurs) or ``"pipeline"``:
+    subject and depth by the embedded models, then the default renderer.
     """
 
     scheme: str
@@ -55,7 +56,11 @@ def _list_cases(quick: bool) -> Iterator[Case]:
             yield Case("default", layers, size, direction=direction)
     for radius in (8, 16, 64):
         yield Case("default", size=small, radius=radius)
-    yield Case("planes", 32, small)
+    yield Case("planes_fft", 32, small)
+    # Tap by tap 32 px would take minutes.
+    for layers in (8, 32):
+        for scheme in ("default", "planes_conv2d", "planes_fft"):
+            yield Case(scheme, layers, (256, 384) if small[0] > 256 else small, radius=8)
     yield Case("pipeline", size=small)
 
 
@@ -71,7 +76,8 @@ def test_render(case: Case, benchmark: Any) -> None:
     benchmark.group = case.group
     benchmark.extra_info.update(asdict(case))
     call = _prepare(case, make_scene(*case.size))
-    result = benchmark.pedantic(call, rounds=3, warmup_rounds=1)
+    large = case.size[0] * case.size[1] > 5e5
+    result = benchmark.pedantic(call, rounds=2 if large else 3, warmup_rounds=1)
     assert bool(torch.isfinite(result).all())
 
 
@@ -79,9 +85,9 @@ def _prepare(case: Case, scene: tuple[Tensor, Tensor, Tensor]) -> Callable[[], T
     image, disparity, mask = scene
     strength = case.radius / float((disparity - FOCUS).abs().max())
     render: Callable[[], Tensor]
-    if case.scheme == "planes":
+    if case.scheme.startswith("planes"):
         defocus = fuse_defocus(disparity, strength=strength, focus=FOCUS)
-        render = functools.partial(baselines.planes, image, defocus, case.layers)
+        render = functools.partial(baselines.planes, image, defocus, case.layers, by_fft=case.scheme == "planes_fft")
     elif case.scheme == "pipeline":
         pipeline = BokehPipeline(BokehRenderer(layers=case.layers))
         render = lambda: pipeline(image, strength=strength).bokeh  # noqa: E731

@@ -9,7 +9,7 @@ from tap_loop import YARDSTICKS, TapLoop, TapLoopUnavailable, describe_machine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="small pictures only, a quarter of a minute")
+    parser.addoption("--quick", action="store_true", help="small pictures only, half a minute")
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable
 
 import torch
+from scene import FOCUS, make_scene
 from torch import Tensor
 
-from depthbokeh import gather_blur, scatter_blur
+from depthbokeh import composite, fuse_layers, gather_blur, ops, scatter_blur
+from depthbokeh.edges import find_sides
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {"scatter": scatter_blur, "gather": gather_blur}
 APERTURES = ("disk", "ring:0.5", "ellipse:0.6:30", "cat_eye:0.4", "polygon:6", "polygon:5:10:0.3", "gaussian")
@@ -56,12 +58,43 @@ def check_against_reference(shape: tuple[int, ...], most: float, apertures: tupl
                 ]
                 same = all(torch.equal(one, two) for one, two in zip(found, again, strict=True))
                 good = same and all(error <= most for error, most in zip(errors, allowed, strict=True))
-                failures += not good
                 figures = " ".join(f"{error:.1e}" for error in errors)
-                print(
-                    "ok  " if good else "FAIL", tuple(shape), aperture, name, str(dtype)[6:], figures, same, flush=True
-                )
+                failures += report(good, tuple(shape), aperture, name, str(dtype)[6:], figures, same)
     return failures
+
+
+def report(good: bool, *what: object) -> int:
+    """Prints a line and returns how many checks failed."""
+    print("ok  " if good else "FAIL", *what, flush=True)
+    return int(not good)
+
+
+def check_layers() -> int:
+    """The layered renderer on the GPU against the CPU's kernels, float64: the picture, and its gradient to colours."""
+    found = []
+    for device in ("cuda", "cpu"):
+        image, disparity, mask = (values.double().to(device) for values in make_scene(96, 128))
+        image.requires_grad_()
+        layers = fuse_layers(disparity, mask, focus=FOCUS, strength=20.0, image=image, layers=None)
+        picture = composite(image, layers, slices=6)
+        found.append([picture.detach().cpu(), torch.autograd.grad(picture.square().sum(), image)[0].cpu()])
+    errors = [float((one - other).norm() / other.norm()) for one, other in zip(*found, strict=True)]
+    return report(max(errors) <= 1e-7, "layers", " ".join(f"{error:.1e}" for error in errors))
+
+
+def check_sides() -> int:
+    """The means on both sides of edges against their definition, values and gradients, float64."""
+    random = torch.Generator().manual_seed(0)
+    leaves = [torch.rand(2, n, 33, 47, dtype=torch.float64, generator=random).cuda() for n in (3, 1, 1, 1)]
+    at = torch.arange(0, leaves[1].numel(), 3, device="cuda")
+    sides = [(add + 0.4 * torch.rand(len(at), dtype=torch.float64, generator=random)).cuda() for add in (0.0, 0.6)]
+    floating = [values.requires_grad_() for values in (*leaves, *sides)]
+    results = []
+    for run in (ops.side_means, find_sides):
+        means = run(*leaves, at, *sides)
+        results.append([means.detach(), *torch.autograd.grad(means.square().sum(), floating)])
+    errors = [float((one - other).norm() / other.norm()) for one, other in zip(*results, strict=True)]
+    return report(max(errors) <= 1e-9, "edges", " ".join(f"{error:.1e}" for error in errors))
 
 
 def check_graph() -> int:
@@ -81,8 +114,7 @@ def check_graph() -> int:
         given.copy_(image.flip(3))
         graph.replay()
         good = torch.equal(blurred, scatter_blur(image.flip(3), radius, aperture, backend="native"))
-        failures += not good
-        print("ok  " if good else "FAIL", "graph", aperture, flush=True)
+        failures += report(good, "graph", aperture)
     return failures
 
 
@@ -94,7 +126,8 @@ def main() -> int:
     shapes = [((1, 1, 1, 1), 3.0), ((1, 4, 1, 37), 40.0), ((2, 5, 37, 71), 9.0)]
     if not small:
         shapes += [((1, 3, 140, 150), 20.0), ((1, 4, 257, 509), 64.0)]
-    failures = sum(check_against_reference(shape, most, APERTURES) for shape, most in shapes) + check_graph()
+    failures = sum(check_against_reference(shape, most, APERTURES) for shape, most in shapes)
+    failures += check_graph() + check_sides() + check_layers()
     print(f"{failures} failures")
     return int(failures > 0)
 

@@ -1,7 +1,8 @@
 """Times the CUDA kernels: ``python benchmarks/gpu_speed.py --out FILE.json``.
 
 Every figure is the time between two CUDA events round one call, with warm caches: median and quartiles of many calls
-after some to warm up. Beside the operators stands a copy of as many bytes as a call must read and write at least.
+after some to warm up. Beside the operators stand their peers (peers/), MPIB's planes, a blur by one radius for all
+pixels and a copy of as many bytes as a call must read and write at least.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,7 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import baselines
 import torch
+import torch.nn.functional as F
+from peers import CudaPeers, compile_peers
 from tap_loop import describe_machine, make_inputs
 from torch import Tensor
 
@@ -31,6 +36,30 @@ TARGETS = {
 }
 
 
+@functools.cache
+def load_peers() -> CudaPeers:
+    """The peers' kernels, compiled on first use."""
+    return CudaPeers(compile_peers())
+
+
+def blur_by_one_radius(image: Tensor, radius: int) -> Tensor:
+    """A Gaussian of sigma = r / 2 for all pixels, by two convolutions: no map of radii can be expected to beat it."""
+    taps = torch.exp(-2 * (torch.arange(-radius, radius + 1, device=image.device) / radius) ** 2)
+    kernel = (taps / taps.sum()).view(1, 1, -1, 1).expand(image.shape[1], -1, -1, -1)
+    across = F.conv2d(image, kernel.mT, padding=(0, radius), groups=image.shape[1])
+    return F.conv2d(across, kernel, padding=(radius, 0), groups=image.shape[1])
+
+
+# Image, map of radii, largest radius. Those that make pictures take three channels and blur a fourth, the weight.
+_PEERS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "bokehme_scatter": lambda image, radius, most: load_peers().bokehme_scatter(image[:, :3], radius),
+    "tile_gather": lambda image, radius, most: load_peers().tile_gather(image, radius, most),
+    "planes_conv2d": lambda image, radius, most: baselines.planes(image[:, :3], radius, 32, by_fft=False),
+    "planes_fft": lambda image, radius, most: baselines.planes(image[:, :3], radius, 32),
+    "one_radius": lambda image, radius, most: blur_by_one_radius(image, most),
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One thing to time."""
@@ -42,11 +71,12 @@ class Case:
     dtype: str = "float32"
     radius_map: str = "noise"
     direction: str = "forward"  # or "both": forward, and backward to image and radius
-    backend: str = "native"
+    backend: str = "native"  # or "reference", or one of _PEERS
+    channels: int = 4
 
 
 def list_cases() -> Iterator[Case]:
-    """All cases, four channels each."""
+    """All cases, the peers among them."""
     for operator in _OPERATORS:
         for direction in ("forward", "both"):
             for radius_map in ("noise", "smooth"):
@@ -58,7 +88,21 @@ def list_cases() -> Iterator[Case]:
             yield Case(aperture=aperture, direction=direction)
     for dtype in ("float64", "bfloat16"):
         yield Case(dtype=dtype)
+    for channels in (1, 8, 16):
+        yield Case(channels=channels)
+    for size in ((256, 384), (512, 768), (2160, 3840)):
+        yield Case(size=size)
+    for radius in (2, 8, 32, 64):
+        for peer in _PEERS:
+            yield Case(radius=radius, backend=peer)
     yield Case(size=(512, 768), radius=8, backend="reference")
+
+
+def prepare(case: Case, image: Tensor, radius: Tensor) -> Callable[[], Tensor]:
+    """The forward call of a case."""
+    if case.backend in _PEERS:
+        return functools.partial(_PEERS[case.backend], image, radius, case.radius)
+    return functools.partial(_OPERATORS[case.operator], image, radius, case.aperture, backend=case.backend)
 
 
 def time_call(call: Callable[[], Any], repeats: int) -> dict[str, float]:
@@ -77,9 +121,10 @@ def time_call(call: Callable[[], Any], repeats: int) -> dict[str, float]:
 
 def run(case: Case) -> dict[str, Any]:
     """Times one case, as called and replayed from a CUDA graph, and its peak of scratch memory."""
-    image, radius = (t.cuda() for t in make_inputs(*case.size, case.radius, case.radius_map, dtype=torch.float32))
+    inputs = make_inputs(*case.size, case.radius, case.radius_map, channels=case.channels)
+    image, radius = (t.cuda() for t in inputs)
     image = image.to(getattr(torch, case.dtype))
-    call = functools.partial(_OPERATORS[case.operator], image, radius, case.aperture, backend=case.backend)
+    call = prepare(case, image, radius)
     if case.direction == "both":
         image.requires_grad_()
         radius.requires_grad_()
@@ -101,7 +146,7 @@ def run(case: Case) -> dict[str, Any]:
             call()
         result["graph"] = time_call(graph.replay, repeats)
     target = TARGETS.get((case.operator, case.size, case.radius, case.direction))
-    if target is not None and case.aperture == "disk" and case.dtype == "float32":
+    if target is not None and case.aperture == "disk" and case.dtype == "float32" and case.backend == "native":
         result["target_ms"] = target
     # Image and radius are read, the result is written; the way back reads both and a gradient and writes two.
     pixels, channels = radius.numel(), image.shape[1]
@@ -128,6 +173,13 @@ def describe() -> dict[str, Any]:
     }
 
 
+def write_json(path: Path, results: dict[str, Any]) -> None:
+    """Beside ``path`` first: an interrupted run leaves what it had."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
 def main() -> None:
     """Times all cases and writes them after each, so that an interrupted run leaves what it has."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -135,14 +187,20 @@ def main() -> None:
     out = parser.parse_args().out
     results: dict[str, Any] = {"machine": describe(), "cases": []}
     for case in list_cases():
-        result = run(case)
+        try:
+            result = run(case)
+        except RuntimeError as error:  # of memory, or of a peer: the others are timed all the same
+            results["cases"].append(asdict(case) | {"error": str(error).partition("\n")[0]})
+            write_json(out, results)
+            print(f"{case}: {error}", flush=True)
+            continue
         results["cases"].append(result)
-        out.write_text(json.dumps(results, indent=1) + "\n")
+        write_json(out, results)
         name = f"{case.operator} {case.size[0]}x{case.size[1]} r{case.radius} {case.radius_map} {case.aperture}"
         target = f"  target {result['target_ms']:g}" if "target_ms" in result else ""
         copy = result["copy_of_as_many_bytes"]["median_ms"]
-        what = f"{name} {case.dtype} {case.direction} {case.backend}"
-        print(f"{what:75} {result['median_ms']:8.3f} ms  copy {copy:.3f}{target}", flush=True)
+        what = f"{name} {case.dtype} {case.channels} channels {case.direction} {case.backend}"
+        print(f"{what:90} {result['median_ms']:8.3f} ms  copy {copy:.3f}{target}", flush=True)
 
 
 if __name__ == "__main__":

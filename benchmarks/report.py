@@ -26,12 +26,15 @@ from typing import Any
 # Two OpenMP runtimes share the cores, torch's and the yardstick's: threads that wait must not spin in the other's way.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 
+import baselines
 import torch
+from plot import draw
 from rich.console import Console
 from rich.table import Table
+from scene import FOCUS, make_scene
 from tap_loop import YARDSTICKS, TapLoop, TapLoopUnavailable, describe_machine, load_yardsticks, make_inputs
 
-from depthbokeh import gather_blur, scatter_blur
+from depthbokeh import DefocusLayers, composite, fuse_defocus, fuse_layers, gather_blur, scatter_blur
 
 MAPS = ("noise", "smooth")
 APERTURES = {
@@ -264,7 +267,7 @@ def peak_bytes() -> int:
 
 
 def measure_curves(bench: Bench) -> dict[str, Curve]:
-    """Time over the radius, the pixels and the channels, and the PyTorch reference at a small size."""
+    """Time over radius, pixels, channels and layers, and the PyTorch reference at a small size."""
     quick = bench.quick
     size = (256, 384) if quick else (512, 768)
     curves = {
@@ -273,6 +276,7 @@ def measure_curves(bench: Bench) -> dict[str, Curve]:
             ("radius", f"Growth with the radius: {size[0]}x{size[1]}, 4 channels, noise", "r up to"),
             ("pixels", "Growth with the size: r up to 16, 4 channels, noise", "pixels"),
             ("channels", f"Growth with the channels: {size[0]}x{size[1]}, r up to 16, noise", "channels"),
+            ("layers", f"Growth with the layers: {size[0]}x{size[1]}, r up to 16", "layers"),
             ("reference", "Backends: 256x384, 4 channels, noise", "r up to"),
         )
     }
@@ -295,9 +299,32 @@ def measure_curves(bench: Bench) -> dict[str, Curve]:
         measure("pixels", height * width, (height, width), 16, gather=gather)
     for channels in (1, 4) if quick else (1, 3, 4, 8, 16):
         measure("channels", channels, size, 16, channels)
+    for count in (1, 4) if quick else (1, 2, 4, 8, 16, 32):
+        case = {"table": "layers", "size": f"{size[0]}x{size[1]}", "radius": 16, "layers": count}
+        curves["layers"].timings[count] = bench.time(case, render_layers(size, count))
     for radius in (8,) if quick else (8, 32):
         measure("reference", radius, (256, 384), radius, reference=reference)
     return curves
+
+
+def render_layers(size: tuple[int, int], count: int) -> dict[str, Callable[[], Any]]:
+    """A picture from so many depth slices, and MPIB's renderer with as many planes."""
+    image, disparity, mask = make_scene(*size)
+    strength = 16 / float((disparity - FOCUS).abs().max())
+    layers = fuse_layers(disparity, mask, focus=FOCUS, strength=strength, image=image, layers=None)
+    defocus = fuse_defocus(disparity, mask, strength=strength, focus=FOCUS)
+    assert layers.color is not None
+    color = layers.color.clone().requires_grad_()
+    leaf = DefocusLayers(layers.alpha, layers.defocus, color)
+
+    def both() -> torch.Tensor:
+        return torch.autograd.grad(composite(image, leaf, slices=count).square().mean(), color)[0]
+
+    return {
+        "render": torch.no_grad()(functools.partial(composite, image, layers, slices=count)),
+        "render forward+backward": both,
+        "planes_fft": torch.no_grad()(functools.partial(baselines.planes, image, defocus, count)),
+    }
 
 
 def compare_pictures(bench: Bench) -> dict[str, float]:
@@ -383,52 +410,6 @@ def print_curve(bench: Bench, curve: Curve) -> None:
     bench.console.print(table)
 
 
-def draw(curves: dict[str, Curve], machine: dict[str, Any], path: Path) -> None:
-    """Time over radius and over pixels, both axes logarithmic, so that a power is a straight line."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    styles = {
-        "tap_scalar": ("#b2182b", "tap loop, scalar: O(r²)"),
-        "tap_simd": ("#ef8a62", "tap loop, SIMD: O(r²)"),
-        "gaussian": ("#7b3294", "scatter_blur, gaussian"),
-        "scatter": ("#2166ac", "scatter_blur, disk"),
-        "gather": ("#67a9cf", "gather_blur, disk"),
-    }
-    figure, panels = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    for axes, name, label in zip(panels, ("radius", "pixels"), ("largest radius [px]", "pixels"), strict=True):
-        timings = curves[name].timings
-        for call, (colour, text) in styles.items():
-            points = [(at, times[call]) for at, times in timings.items() if call in times]
-            if points:
-                at = [x for x, _ in points]
-                axes.plot(at, [t.median_ms for _, t in points], "o-", color=colour, label=text)
-                axes.fill_between(
-                    at, [t.q1_ms for _, t in points], [t.q3_ms for _, t in points], color=colour, alpha=0.2
-                )
-        guides = {"radius": (("tap_simd", 2, "∝ r²"), ("scatter", 1, "∝ r")), "pixels": (("scatter", 1, "∝ n"),)}
-        for call, power, text in guides[name]:
-            at = [x for x, times in timings.items() if call in times]
-            # A straight line of that power, a little above the curve's last two points.
-            guide = [1.3 * timings[at[-1]][call].median_ms * (x / at[-1]) ** power for x in (at[-2], at[-1])]
-            axes.plot(at[-2:], guide, ":", color="0.3")
-            axes.annotate(
-                text, (at[-1], guide[-1]), xytext=(-4, 2), textcoords="offset points", ha="right", color="0.3"
-            )
-        axes.set(xscale="log", yscale="log", xlabel=label, ylabel="time [ms]", title=curves[name].title)
-        ticks = list(timings)
-        axes.set_xticks(ticks, [f"{at:g}" if at < 1e4 else f"{at / 1e6:.2g} M" for at in ticks], minor=False)
-        axes.set_xticks([], minor=True)
-        axes.title.set_fontsize(10)
-        axes.grid(which="both", alpha=0.2)
-    panels[0].legend(fontsize=9)
-    figure.suptitle(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}", fontsize=10)
-    replace_file(path, lambda part: figure.savefig(part, dpi=130, format="png"))
-    plt.close(figure)
-
-
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes beside ``path`` and renames: a reader sees the old file or the whole new one."""
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
@@ -485,7 +466,7 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     replace_file(arguments.out / "kernel_cpu.json", lambda part: part.write_text(text, encoding="utf-8"))
-    draw(curves, machine, arguments.out / "kernel_cpu.png")
+    replace_file(arguments.out / "kernel_cpu.png", lambda part: draw(curves, machine, part))
     console.print(f"kernel_cpu.json and kernel_cpu.png are in {arguments.out}; {report['seconds']} s")
     return 0
 

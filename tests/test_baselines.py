@@ -110,7 +110,8 @@ def test_scatter_spreads_over_the_source_disk(picture, defocus):
     assert relative_error(baselines.scatter(picture, defocus), expected) < 1e-5
 
 
-def test_planes_are_blurred_by_whole_radii_and_laid_over(picture, defocus):
+@pytest.mark.parametrize("by_fft", [True, False])
+def test_planes_are_blurred_by_whole_radii_and_laid_over(picture, defocus, by_fft):
     count, far, near = 6, float(defocus.min()), float(defocus.max())
     step, layers = (near - far) / count, []
     for index in range(count):
@@ -119,7 +120,7 @@ def test_planes_are_blurred_by_whole_radii_and_laid_over(picture, defocus):
         layers.append((inside.double(), round(abs(low + step / 2))))
     assert sum(weight for weight, _ in layers).eq(1).all()  # every pixel belongs to one plane
     expected = lay_over_each_other(layers, picture)
-    assert relative_error(baselines.planes(picture, defocus, count), expected) < 1e-5
+    assert relative_error(baselines.planes(picture, defocus, count, by_fft=by_fft), expected) < 1e-5
 
 
 def test_soft_layers_begin_with_the_most_blurred(picture, defocus):

@@ -1,0 +1,77 @@
+"""Times the layered renderer on a GPU and counts what it launches: ``python benchmarks/gpu_render.py --out FILE.json``.
+
+Times as in gpu_speed.py. Launches are counted by torch's profiler over one call; scratch memory is the growth of the
+allocator's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from gpu_speed import describe, time_call, write_json
+from scene import FOCUS, make_scene
+from torch import Tensor
+
+from depthbokeh import BokehRenderer
+
+
+def list_cases() -> Iterator[dict[str, Any]]:
+    """Quality, layers, size and whether gradients are asked for."""
+    for size in ((512, 768), (1024, 1536)):
+        for backward in (False, True):
+            yield {"quality": "fast", "layers": 8, "size": size, "backward": backward}
+            for layers in (1, 2, 4, 8, 16):
+                yield {"quality": "default", "layers": layers, "size": size, "backward": backward}
+
+
+def make_call(quality: str, layers: int, size: tuple[int, int], backward: bool) -> Callable[[], Any]:
+    """One picture of radii up to 32 px at 1024 rows, with gradients to image, disparity and mask or none."""
+    leaves = [values.cuda().requires_grad_(backward) for values in make_scene(*size)]
+    renderer = BokehRenderer(layers=layers, quality=quality)
+    strength = 32 * size[0] / 1024 / FOCUS
+
+    def call() -> Any:
+        with torch.set_grad_enabled(backward):
+            picture: Tensor = renderer(*leaves, focus=FOCUS, strength=strength)
+            return torch.autograd.grad(picture.square().mean(), leaves) if backward else picture
+
+    return call
+
+
+def count_launches(call: Callable[[], Any]) -> int | str:
+    """Kernels that one call starts, or why they cannot be counted."""
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    try:
+        with torch.profiler.profile(activities=activities) as profile:
+            call()
+            torch.cuda.synchronize()
+    except RuntimeError as error:
+        return str(error)
+    return sum(event.count for event in profile.key_averages() if event.key.startswith("cudaLaunchKernel"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    results: dict[str, Any] = {"machine": describe(), "cases": []}
+    for case in list_cases():
+        call = make_call(**case)
+        result = case | time_call(call, 10)
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        result["peak_mib"] = (torch.cuda.max_memory_allocated() - before) / 2**20
+        result["launches"] = count_launches(call)
+        results["cases"].append(result)
+        write_json(out, results)
+        name = f"{case['quality']} {case['layers']} {case['size'][0]}x{case['size'][1]} backward={case['backward']}"
+        print(f"{name:50} {result['median_ms']:8.2f} ms  {result['peak_mib']:7.0f} MiB  {result['launches']} launches")
+
+
+if __name__ == "__main__":
+    main()
