@@ -28,9 +28,8 @@ TORCH = Path(torch.__file__).parent
 
 def list_commands(sources: Path, cuda: Path, architecture: str, folder: Path) -> list[tuple[Command, Path]]:
     """The command for every file, and the object that it makes."""
-    includes = [
-        f"-isystem{path}" for path in (TORCH / "include", TORCH / "include/torch/csrc/api/include", cuda / "include")
-    ]
+    folders = (TORCH / "include", TORCH / "include/torch/csrc/api/include", cuda / "include")
+    includes = [part for path in folders for part in ("-isystem", path)]
     number = architecture.replace(".", "")
     code = f"-gencode=arch=compute_{number},code=sm_{number}"
     commands: list[tuple[Command, Path]] = []
