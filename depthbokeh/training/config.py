@@ -37,7 +37,8 @@ class FinetuneConfig:
         depth_model: Name of the depth model for photos without a disparity map, or ``None``.
         depth_weights: As ``mask_weights``.
         train_depth: Whether the depth model is trained too.
-        mask_gradient: Whether the mask is trained; without, the lens alone is.
+        train_mask: Whether the mask model is trained; without, the lens alone is.
+        mask_gradient: Whether it is by the pictures; without, the mask's own losses alone act on it, for comparison.
         aperture: Shape of the blur.
         quality: The renderer's, ``"default"`` or ``"fast"``.
         layers: Depth slices of the renderer.
@@ -80,6 +81,7 @@ class FinetuneConfig:
     depth_model: str | None = None
     depth_weights: str | None = None
     train_depth: bool = False
+    train_mask: bool = True
     mask_gradient: bool = True
     aperture: str = "disk"
     quality: Quality = "default"

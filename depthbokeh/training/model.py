@@ -58,7 +58,7 @@ class LearnedPipeline(nn.Module):
     Args:
         pipeline: Its mask model, and its depth model if that has parameters that need gradients, are trained.
         lens: Strength, focus and gain.
-        mask_gradient: Whether the gradient goes through the mask at all; without, the lens alone learns.
+        mask_gradient: Whether the gradient of the picture reaches the mask; without, the lens alone learns from it.
         gap: See :func:`split_subject`.
         checkpointing: Whether the mask model's activations are computed again for the gradient and not kept.
     """
@@ -104,7 +104,8 @@ class LearnedPipeline(nn.Module):
             renderer = self.pipeline.renderer
             photo = photo.float()
             if self.training and mask is not None:
-                layers = split_subject(disparity, mask, focus, strength, self.gap)
+                deciding = mask if self.mask_gradient else mask.detach()
+                layers = split_subject(disparity, deciding, focus, strength, self.gap)
                 bokeh = composite(
                     photo, layers, renderer.aperture, gamma=renderer.gamma, highlights=renderer.highlights
                 )
@@ -116,7 +117,5 @@ class LearnedPipeline(nn.Module):
     def _find_mask(self, photo: Tensor) -> Tensor | None:
         model = self.pipeline.mask_model
         if model is None or not self.checkpointing or not torch.is_grad_enabled():
-            mask = self.pipeline.find_mask(photo)
-        else:
-            mask = cast("Tensor", checkpoint(model, photo, use_reentrant=False))
-        return mask if mask is None or self.mask_gradient else mask.detach()
+            return self.pipeline.find_mask(photo)
+        return cast("Tensor", checkpoint(model, photo, use_reentrant=False))

@@ -42,7 +42,8 @@ def build_model(config: FinetuneConfig, photos: int) -> LearnedPipeline:
     mask_model = create_mask_model(
         config.mask_model, pretrained=_find_pretrained(config.mask_weights), **config.mask_options
     )
-    mask_model.requires_grad_(config.mask_gradient)
+    if not config.train_mask:
+        mask_model.requires_grad_(False)
     depth_model: nn.Module | None = None
     if config.depth_model is not None:
         depth_model = create_depth_model(config.depth_model, pretrained=_find_pretrained(config.depth_weights))
