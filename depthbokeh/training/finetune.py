@@ -179,6 +179,7 @@ class Trainer:
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
             pin_memory=accelerator.device.type == "cuda",
+            generator=torch.Generator(),  # or else it would take a number from the one that dropout draws from
         )
         return iter(loader)
 

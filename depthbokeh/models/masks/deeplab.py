@@ -120,10 +120,16 @@ def _convolve_apart(channels: int, width: int) -> nn.Sequential:
 
 
 def _create(
-    name: str, *, pretrained: Pretrained = False, backbone_weights: Pretrained = False, **options: Any
+    name: str,
+    *,
+    pretrained: Pretrained = False,
+    backbone_weights: Pretrained = False,
+    backbone: str | None = None,
+    **options: Any,
 ) -> DeepLab:
+    """Another ``backbone`` of timm's, such as ``"test_resnet"``, makes a small model for trials."""
     check_weights(name, pretrained, backbone_weights)
-    model = DeepLab(_BACKBONES[name], backbone_weights=backbone_weights, **options)
+    model = DeepLab(backbone or _BACKBONES[name], backbone_weights=backbone_weights, **options)
     load_weights(model, name, pretrained)
     return model
 

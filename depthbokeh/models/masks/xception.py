@@ -129,11 +129,17 @@ def soften_threshold(saliency: Tensor) -> Tensor:
 
 
 def _create(
-    name: str, *, pretrained: Pretrained = False, backbone_weights: Pretrained = False, **options: Any
+    name: str,
+    *,
+    pretrained: Pretrained = False,
+    backbone_weights: Pretrained = False,
+    backbone: str | None = None,
+    **options: Any,
 ) -> Xception:
+    """Another ``backbone`` of timm's, such as ``"test_resnet"``, makes a small model for trials."""
     check_weights(name, pretrained, backbone_weights)
-    backbone, stride = _BACKBONES[name]
-    model = Xception(backbone, stride, backbone_weights=backbone_weights, **options)
+    network, stride = _BACKBONES[name]
+    model = Xception(backbone or network, stride, backbone_weights=backbone_weights, **options)
     load_weights(model, name, pretrained)
     return model
 

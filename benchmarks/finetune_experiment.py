@@ -1,0 +1,268 @@
+"""Do masks learn from bokeh photographs alone? Three models, made-up portraits, and what they are compared with.
+
+Each model is trained in four ways, with the same photos, steps and rates:
+
+- ``bokeh``: by the bokeh pictures alone, through the renderer. No mask is ever shown.
+- ``frozen``: the mask model stays as it began, the lens alone learns.
+- ``no gradient``: the mask's own losses act, but the picture's gradient does not reach it.
+- ``true masks``: by the true masks instead of bokeh, the ceiling.
+
+All are judged on portraits never seen: PSNR and SSIM of the rendered pictures, IoU of the masks. "Blend with Gaussian"
+takes the masks that were learned by bokeh for a plain blend of the photo with one Gaussian blur of it, whose width is
+the best for the pictures learned from.
+
+    python benchmarks/finetune_experiment.py --out benchmarks/results          half an hour on two cores
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tap_loop import describe_machine
+from torch import Tensor
+
+from depthbokeh.evaluation.metrics import gain_fitted_psnr, psnr, ssim
+from depthbokeh.training.config import FinetuneConfig
+from depthbokeh.training.finetune import Trainer
+from depthbokeh.training.losses import LossWeights
+from depthbokeh.training.model import LearnedPipeline, Prediction
+from depthbokeh.training.setup import build_model, load_pairs
+from depthbokeh.training.validation import validate
+
+SIZE = (96, 144)
+PAIRS, UNSEEN = 480, 40
+WAYS = ("bokeh", "frozen", "no gradient", "true masks")
+
+# Small enough for two cores; the layouts, the losses and the renderer are those of the full models.
+SMALL: dict[str, dict[str, Any]] = {
+    "deeplab": {"mask_model": "deeplab_mobilenet", "mask_options": {"backbone": "test_resnet", "width": 32}},
+    "mask_rcnn": {
+        "mask_model": "mask_rcnn_resnet50_fpn",
+        "mask_options": {
+            "classes": "person", "body": "resnet10", "channels": 32, "hidden": 64, "proposals": 60, "min_size": 96,
+            "trainable_layers": 5, "frozen_bn": False,
+        },
+    },
+    "xception": {"mask_model": "xception", "mask_options": {"backbone": "test_resnet", "width": 32}},
+}  # fmt: skip
+
+
+class MaskLearner(LearnedPipeline):
+    """The same pipeline, taught by true masks: they take the place of the bokeh picture, and the mask that of ours."""
+
+    def forward(
+        self, photo: Tensor, disparity: Tensor | None, longer_side: Tensor, number: Tensor | None
+    ) -> Prediction:
+        """In training mode the mask as a picture, so that the trainer's loss compares it with the true one."""
+        if not self.training:
+            return super().forward(photo, disparity, longer_side, number)
+        mask = self.pipeline.find_mask(photo)
+        assert mask is not None
+        return Prediction(mask.expand(-1, 3, -1, -1), None)
+
+
+class TrueMasks(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """Pairs whose bokeh picture is the true mask."""
+
+    def __init__(self, pairs: Any) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, key: Any) -> dict[str, Tensor]:
+        item = self._pairs[key]
+        return {**item, "bokeh": item["mask"].expand(3, -1, -1)}
+
+
+def make_config(data: Path, model: str, way: str, steps: int) -> FinetuneConfig:
+    """The settings of one run on made-up portraits."""
+    config = FinetuneConfig(
+        data=str(data),
+        train_split=f"{UNSEEN}-{PAIRS - 1}",
+        val_split=f"0-{UNSEEN - 1}",
+        disparity="coarse_disparity",
+        size=SIZE,
+        gap=0.2,
+        strength=0.04,
+        learn_per_photo=("strength",),
+        match_exposure=False,
+        steps=steps,
+        batch=8,
+        lr=3e-3,
+        clip=None,
+        workers=0,
+        validate_every=100,
+        save_every=steps,
+        keep=1,
+        **SMALL[model],
+    )
+    if way == "frozen":
+        config = replace(config, train_mask=False, loss=LossWeights(area=0, sparsity=0, smoothness=0))
+    elif way == "no gradient":
+        config = replace(config, mask_gradient=False)
+    elif way == "true masks":
+        config = replace(config, learn=(), learn_per_photo=(), loss=LossWeights(area=0, sparsity=0, smoothness=0))
+    return config
+
+
+def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: float | None) -> dict[str, Any]:
+    """Trains one model in one way; returns what is known before, after and on the way."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = make_config(data, model, way, steps)
+    pairs, unseen = (load_pairs(config, split, training=part) for split, part in (
+        (config.train_split, True), (config.val_split, False)
+    ))  # fmt: skip
+    learned = build_model(config, len(pairs))
+    if way == "true masks":
+        learned.__class__ = MaskLearner
+        # No bokeh is seen, so nothing could tell the strength: that of the run by bokeh is taken.
+        learned.lens.strength.data.fill_(torch.tensor(strength).log())
+    began = time.perf_counter()
+    before = validate(learned.eval(), unseen, torch.device("cpu"), None)
+    trainer = Trainer(learned, config, TrueMasks(pairs) if way == "true masks" else pairs, unseen, run)
+    after = trainer.train().scores
+    assert after is not None
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    result = {
+        "model": model,
+        "way": way,
+        "parameters": sum(parameter.numel() for parameter in learned.pipeline.parameters()),
+        "before": before._asdict(),
+        "after": after._asdict(),
+        "strength": float(learned.lens(None).strength),
+        "curve": [{"step": line["step"], **line["validation"]} for line in lines if "validation" in line],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    if way == "bokeh":
+        result["gaussian"] = judge_gaussian(learned, pairs, unseen)
+    return result
+
+
+def judge_gaussian(learned: LearnedPipeline, pairs: Any, unseen: Any) -> dict[str, float]:
+    """A blend of the photo and its Gaussian blur by the learned mask, the width being the best on 40 learned from."""
+
+    @torch.no_grad()
+    def blend(item: dict[str, Tensor], sigma: float) -> Tensor:
+        photo = item["photo"][None]
+        mask = learned.eval().pipeline.find_mask(photo)
+        taps = 2 * int(3 * sigma) + 1
+        offsets = torch.arange(taps, dtype=photo.dtype) - taps // 2
+        kernel = torch.exp(-0.5 * (offsets / sigma).square())
+        kernel = (kernel / kernel.sum()).expand(3, 1, -1)
+        wide = F.pad(photo, (taps // 2,) * 4, mode="replicate")
+        blurred = F.conv2d(F.conv2d(wide, kernel[..., None, :], groups=3), kernel[..., :, None], groups=3)
+        return mask * photo + (1 - mask) * blurred
+
+    sample = [pairs.dataset[index] for index in range(40)]
+    sigmas = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+    known = [{name: pair[name] for name in ("photo", "bokeh")} for pair in sample]
+    scores = {sigma: sum(float(psnr(blend(item, sigma), item["bokeh"][None])) for item in known) for sigma in sigmas}
+    best = max(scores, key=scores.__getitem__)
+    measures = {"psnr": psnr, "gain_fitted_psnr": gain_fitted_psnr, "ssim": ssim}
+    rows = [(blend(unseen[i], best).clamp(0, 1), unseen[i]["bokeh"][None]) for i in range(len(unseen))]
+    return {"sigma": best} | {
+        name: sum(float(measure(*row)) for row in rows) / len(rows) for name, measure in measures.items()
+    }
+
+
+def run_all(data: Path, work: Path, steps: int) -> list[dict[str, Any]]:
+    """All runs, two at a time, each in a process of one thread."""
+    results: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def command(model: str, way: str) -> list[str]:
+        strength = results.get((model, "bokeh"), {}).get("strength")
+        name = work / f"{model}-{way.replace(' ', '_')}"
+        given = ["--strength", str(strength)] if way == "true masks" else []
+        return [sys.executable, __file__, "--one", model, way, "--pairs", str(data), "--steps", str(steps),
+                "--run", str(name), *given]  # fmt: skip
+
+    for ways in (WAYS[:1], WAYS[1:]):
+        waiting = [(model, way) for way in ways for model in SMALL]
+        running: dict[tuple[str, str], subprocess.Popen[str]] = {}
+        while waiting or running:
+            while waiting and len(running) < 2:
+                key = waiting.pop(0)
+                running[key] = subprocess.Popen(command(*key), stdout=subprocess.PIPE, text=True)
+            for key, process in list(running.items()):
+                if process.poll() is None:
+                    continue
+                output = process.communicate()[0]
+                if process.returncode:
+                    raise RuntimeError(f"{key}: failed with status {process.returncode}")
+                results[key] = json.loads(output.splitlines()[-1])
+                del running[key]
+                print(f"{key}: {results[key]['after']}, {results[key]['seconds']} s", flush=True)
+            time.sleep(0.2)
+    return [results[model, way] for model in SMALL for way in WAYS]
+
+
+def format_table(results: list[dict[str, Any]]) -> str:
+    """The results as Markdown."""
+    lines = [
+        "| model | way | PSNR, dB | gain-fitted PSNR | SSIM | mask IoU | mask area |",
+        "|---|---|---|---|---|---|---|",
+    ]
+
+    def add(model: str, way: str, scores: dict[str, Any]) -> None:
+        mask = [f"{scores[name]:.3f}" if name in scores else "" for name in ("mask_iou", "mask_area")]
+        figures = [f"{scores['psnr']:.2f}", f"{scores['gain_fitted_psnr']:.2f}", f"{scores['ssim']:.4f}", *mask]
+        lines.append("| " + " | ".join([model, way, *figures]) + " |")
+
+    for result in results:
+        if result["way"] == "bokeh":
+            add(result["model"], "before training", result["before"])
+        add(result["model"], {"bokeh": "**bokeh alone**"}.get(result["way"], result["way"]), result["after"])
+        if "gaussian" in result:
+            add(
+                result["model"],
+                f"its mask, blend with Gaussian (sigma {result['gaussian']['sigma']})",
+                result["gaussian"],
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Parses the arguments and runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for finetune.json and finetune.md")
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--work", type=Path, help="folder for pairs and runs, kept; default: a temporary one")
+    parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
+    parser.add_argument("--pairs", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--strength", type=float, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        result = run_one(arguments.pairs, *arguments.one, arguments.steps, arguments.run, arguments.strength)
+        print(json.dumps(result))
+        return
+    from depthbokeh.data.synthesize import Recipe, write_pairs
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        write_pairs(work / "pairs", PAIRS, Recipe(size=SIZE, portraits=True))
+        results = run_all(work / "pairs", work, arguments.steps)
+    table = format_table(results)
+    print(table)
+    if arguments.out:
+        report = {"machine": describe_machine(), "steps": arguments.steps, "seconds": time.perf_counter() - began}
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "finetune.json").write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
+        (arguments.out / "finetune.md").write_text(table)
+
+
+if __name__ == "__main__":
+    main()
