@@ -306,7 +306,7 @@ class TestTransformers:
         photo = (torch.stack([(x + y).sin(), (x * y).cos(), (x - y).cos()]) * 100 + 120).round()[None]
         processor = transformers.DPTImageProcessor.from_pretrained(folder)
         network = transformers.AutoModelForDepthEstimation.from_pretrained(folder).eval()
-        model = create_depth_model("transformers", pretrained=str(folder)).eval()
+        model = create_depth_model("from_transformers", model=str(folder)).eval()
         seen = processor(photo[0].to(torch.uint8), return_tensors="pt")["pixel_values"]
         assert seen.shape == (1, 3, 42, 56)
         torch.testing.assert_close(model.prepare(photo / 255), seen, atol=0.03, rtol=0)  # there of 8 bits
@@ -319,22 +319,30 @@ class TestTransformers:
         assert (disparity.min(), disparity.max()) == (0, 1)
 
     def test_kinds(self, folder):
-        assert create_depth_model("depth_anything_v2", pretrained=folder).kind == "relative_disparity"
-        assert create_depth_model("transformers", pretrained=folder, kind="depth").kind == "depth"
+        assert create_depth_model("from_transformers", model=folder).kind == "relative_disparity"
+        assert create_depth_model("from_transformers", model=folder, kind="depth").kind == "depth"
         metric = SimpleNamespace(model_type="depth_anything", depth_estimation_type="metric")
-        assert _find_kind(metric) == "depth"
-        assert _find_kind(SimpleNamespace(model_type="dpt")) == "relative_disparity"
-        assert _find_kind(SimpleNamespace(model_type="zoedepth")) == "depth"
+        assert _find_kind(SimpleNamespace(config=metric)) == "depth"
+        for family, kind in (("dpt", "relative_disparity"), ("zoedepth", "depth"), ("depth_pro", "disparity")):
+            assert _find_kind(SimpleNamespace(config=SimpleNamespace(model_type=family))) == kind
         with pytest.raises(ValueError, match="kind is not given, and not known of 'newest'"):
-            _find_kind(SimpleNamespace(model_type="newest"))
+            _find_kind(SimpleNamespace(config=SimpleNamespace(model_type="newest")))
+
+    def test_a_network_that_is_loaded_already(self, transformers, folder):
+        network = transformers.AutoModelForDepthEstimation.from_pretrained(folder)
+        model = create_depth_model("from_transformers", model=network).eval()
+        with torch.no_grad():
+            assert model(self.photo).shape == (1, 1, 40, 60)
+        with pytest.raises(ValueError, match="kind is not given, and not known of 'Conv2d'"):
+            create_depth_model("from_transformers", model=torch.nn.Conv2d(3, 1, 1))
 
     def test_gradient_reaches_photo_and_weights_and_a_frozen_model_lets_it_pass(self, folder):
         photo = self.photo.clone().requires_grad_()
-        model = create_depth_model("transformers", pretrained=folder)
+        model = create_depth_model("from_transformers", model=folder)
         model(photo)[..., 7].sum().backward()
         assert photo.grad.abs().sum() > 0
         assert model.network.neck.fusion_stage.layers[0].projection.weight.grad.abs().sum() > 0
-        frozen = create_depth_model("transformers", pretrained=folder, frozen=True)
+        frozen = create_depth_model("from_transformers", model=folder, frozen=True)
         photo = self.photo.clone().requires_grad_()
         frozen(photo)[..., 7].sum().backward()
         assert photo.grad.abs().sum() > 0
@@ -347,7 +355,7 @@ class TestTransformers:
         )  # fmt: skip
         transformers.DPTForDepthEstimation(config).save_pretrained(tmp_path)
         (tmp_path / "preprocessor_config.json").write_text('{"size": {"height": 32, "width": 32}}')
-        model = create_depth_model("transformers", pretrained=tmp_path).eval()
+        model = create_depth_model("from_transformers", model=tmp_path).eval()
         assert (model.kind, model.prepare.find_size(40, 60)) == ("relative_disparity", (32, 32))
         with torch.no_grad():
             assert model(self.photo).shape == (1, 1, 40, 60)
@@ -361,17 +369,17 @@ class TestTransformers:
         for name in ("config.json", "preprocessor_config.json"):
             (tmp_path / name).write_text((folder / name).read_text())
         with pytest.raises(CheckpointError, match=r"1 tensors are missing, first head\.conv1\.weight"):
-            create_depth_model("transformers", pretrained=tmp_path)
+            create_depth_model("from_transformers", model=tmp_path)
 
     def test_another_networks_checkpoint_is_refused(self, transformers, folder):
         with pytest.raises(CheckpointError, match="not a checkpoint of DepthAnythingForDepthEstimation"):
-            create_depth_model("depth_anything_v2", pretrained=folder / "model.safetensors")
+            create_depth_model("depth_anything_v2", pretrained=folder)
 
     def test_what_cannot_be_had(self, tmp_path, transformers):
         with pytest.raises(CheckpointError, match="cannot be loaded"):
-            create_depth_model("transformers", pretrained=tmp_path)
-        with pytest.raises(ValueError, match="pretrained is False: expected a model's name"):
-            create_depth_model("transformers")
+            create_depth_model("from_transformers", model=tmp_path)
+        with pytest.raises(ValueError, match="pretrained is True, but 'from_transformers'"):
+            create_depth_model("from_transformers", model=tmp_path, pretrained=True)
         with pytest.raises(CheckpointError, match="no such file"):
             create_depth_model("depth_anything_v2", pretrained="nowhere.safetensors")
 
@@ -404,7 +412,7 @@ def test_importing_the_models_imports_no_library_of_theirs():
 
 
 def test_all_sources_are_registered():
-    expected = {"depth_anything_v2", "from_callable", "from_file", "ground_plane", "megadepth", "transformers"}
+    expected = {"depth_anything_v2", "from_callable", "from_file", "from_transformers", "ground_plane", "megadepth"}
     assert expected <= set(list_depth_models())
 
 

@@ -287,6 +287,24 @@ class TestTransformers:
         with pytest.raises(ValueError, match=r"'dinov2'.*expected one that segments"):
             create_mask_model("from_transformers", model=tmp_path)
 
+    def test_a_network_whose_head_was_not_trained_is_refused(self, folder, tmp_path):
+        """transformers would make up numbers for it, and warn of it at most."""
+        from safetensors.torch import load_file, save_file
+
+        state = load_file(folder / "model.safetensors")
+        heads = [key for key in state if "classifier" in key]
+        save_file({key: value for key, value in state.items() if key not in heads}, tmp_path / "model.safetensors")
+        (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+        with pytest.raises(CheckpointError, match=f"{len(heads)} tensors are missing, first .*classifier"):
+            create_mask_model("from_transformers", model=tmp_path)
+
+    def test_code_that_comes_with_a_model_is_not_run(self, transformers, tmp_path):
+        (tmp_path / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}')
+        (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        with pytest.raises(CheckpointError, match="cannot be loaded"):
+            create_mask_model("from_transformers", model=tmp_path)
+        assert not (tmp_path / "ran").exists()
+
     def test_names_the_extra(self, monkeypatch):
         real = vision_module.import_module
 

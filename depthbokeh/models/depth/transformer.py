@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from depthbokeh.models.checkpoints import CheckpointError, load_checkpoint, read_checkpoint
 from depthbokeh.models.depth.base import DepthKind, DepthModel, check_depth_kind
 from depthbokeh.models.depth.sources import resize_values
+from depthbokeh.models.hub import load_network
 from depthbokeh.models.inputs import IMAGENET_MEAN, IMAGENET_STD, normalize_photo
-from depthbokeh.models.registry import Pretrained, register_depth_model
+from depthbokeh.models.registry import Pretrained, refuse_weights, register_depth_model
 from depthbokeh.models.vision import import_transformers
 from depthbokeh.models.weights import find_weights
 
+_AUTO_CLASSES = {"MODEL_FOR_DEPTH_ESTIMATION_MAPPING": "AutoModelForDepthEstimation"}
 # Depth Pro returns the reciprocal of depth for a field of view that is not known.
 _KINDS: dict[str, DepthKind] = {
     "depth_pro": "disparity",
@@ -118,8 +121,8 @@ def depth_anything_v2(*, pretrained: Pretrained = False, frozen: bool = False) -
     """Build Depth Anything V2, small (Yang et al., 2024), which returns relative disparity.
 
     Args:
-        pretrained: ``True`` for the published weights, the path of a folder in transformers' layout or of a
-            checkpoint of this network, or ``False``.
+        pretrained: ``True`` for the published weights, the path of a checkpoint of this network or of the folder in
+            transformers' layout that holds it, or ``False``.
         frozen: Whether the weights are fixed, see :meth:`DepthModel.freeze`.
 
     Raises:
@@ -127,7 +130,7 @@ def depth_anything_v2(*, pretrained: Pretrained = False, frozen: bool = False) -
         CheckpointError: The weights cannot be had, or are another network's.
     """
     if not isinstance(pretrained, bool) and Path(pretrained).is_dir():
-        return load_transformers(pretrained=pretrained, frozen=frozen)
+        pretrained = Path(pretrained, "model.safetensors")
     transformers = import_transformers()
     backbone = transformers.Dinov2Config(
         image_size=518,
@@ -145,45 +148,49 @@ def depth_anything_v2(*, pretrained: Pretrained = False, frozen: bool = False) -
     return model.freeze() if frozen else model
 
 
-@register_depth_model("transformers")
-def load_transformers(
-    *, pretrained: Pretrained = False, kind: DepthKind | None = None, frozen: bool = False
+@register_depth_model("from_transformers")
+def from_transformers(
+    *,
+    model: str | os.PathLike[str] | nn.Module,
+    kind: DepthKind | None = None,
+    frozen: bool = False,
+    pretrained: Pretrained = False,
 ) -> TransformersDepth:
-    """Build any network of transformers' ``AutoModelForDepthEstimation``.
+    """Build a :class:`TransformersDepth` from any network of transformers' ``AutoModelForDepthEstimation``.
 
     Args:
-        pretrained: The model's name on the hub, such as ``"Intel/dpt-large"``, or a folder in transformers' layout.
+        model: A model's name on the hub, such as ``"Intel/dpt-large"``, a folder in transformers' layout, or a network
+            that has been loaded already, which is shown photos as Depth Anything is.
         kind: What the network returns; only needed for one that is not known here.
         frozen: Whether the weights are fixed, see :meth:`DepthModel.freeze`.
+        pretrained: ``False``: ``model`` says which weights.
 
     Raises:
         ImportError: transformers is not installed.
-        CheckpointError: There is no such model, or it cannot be had.
-        ValueError: It is not known what the network returns.
+        CheckpointError: There is no such model, it cannot be had, or tensors are missing.
+        ValueError: It does not estimate depth, or it is not known what it returns.
     """
-    if isinstance(pretrained, bool):
-        raise ValueError(f"pretrained is {pretrained}: expected a model's name on the hub, or a folder")
-    transformers = import_transformers()
-    source = str(pretrained)
-    try:
-        network, report = transformers.AutoModelForDepthEstimation.from_pretrained(source, output_loading_info=True)
-        config, _ = transformers.BaseImageProcessor.get_image_processor_dict(source)
-    except (OSError, ValueError, KeyError) as error:  # no connection, no such model, another kind of model
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"pretrained is {source!r}: cannot be loaded: {told}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:  # transformers makes numbers up for them
-        raise CheckpointError(f"pretrained is {source!r}: {len(missing)} tensors are missing, first {missing[0]}")
-    model = TransformersDepth(network, kind or _find_kind(network.config), Preparation.parse(config))
-    return model.freeze() if frozen else model
+    refuse_weights("from_transformers", pretrained)
+    prepare = None
+    if isinstance(model, nn.Module):
+        network: Any = model
+    else:
+        network, config = load_network(str(model), _AUTO_CLASSES, "estimates depth")
+        if not config:
+            raise CheckpointError(f"model is {str(model)!r}: preprocessor_config.json is missing")
+        prepare = Preparation.parse(config)
+    built = TransformersDepth(network, kind or _find_kind(network), prepare)
+    return built.freeze() if frozen else built
 
 
-def _find_kind(config: Any) -> DepthKind:
+def _find_kind(network: Any) -> DepthKind:
+    config = getattr(network, "config", None)
     if getattr(config, "depth_estimation_type", None) is not None:
         return "depth" if config.depth_estimation_type == "metric" else "relative_disparity"
-    if config.model_type not in _KINDS:
+    family = getattr(config, "model_type", type(network).__name__)
+    if family not in _KINDS:
         raise ValueError(
-            f"kind is not given, and not known of {config.model_type!r}: expected what the network returns, "
-            "disparity, relative_disparity, depth or log_depth"
+            f"kind is not given, and not known of {family!r}: expected what the network returns, disparity, "
+            "relative_disparity, depth or log_depth"
         )
-    return _KINDS[config.model_type]
+    return _KINDS[family]

@@ -9,12 +9,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbokeh.models.checkpoints import CheckpointError
+from depthbokeh.models.hub import load_network
 from depthbokeh.models.inputs import IMAGENET_MEAN, IMAGENET_STD, normalize_photo
 from depthbokeh.models.masks.base import MaskModel
 from depthbokeh.models.masks.sources import resize_mask
 from depthbokeh.models.registry import Pretrained, refuse_weights, register_mask_model
-from depthbokeh.models.vision import import_transformers
 
 _MULTIPLE = 32  # of the sides of a photo whose size a network leaves open
 _AUTO_CLASSES = {  # which of transformers' families can be used, by its table of configurations
@@ -140,14 +139,14 @@ def from_transformers(
 
     Args:
         model: A model's name on the hub, such as ``"nvidia/segformer-b0-finetuned-ade-512-512"``, a folder in
-            transformers' layout, or a network that has been loaded already.
+            transformers' layout, or a network that has been loaded already, as one that brings its own code must be.
         classes: Names of the network's classes that are subjects, see :class:`TransformersMask`.
         size: Of what the network sees, by default what its folder says.
         pretrained: ``False``: ``model`` says which weights.
 
     Raises:
         ImportError: transformers is not installed.
-        CheckpointError: There is no such model, or it cannot be had.
+        CheckpointError: There is no such model, it cannot be had, or tensors are missing.
         ValueError: It is of a kind that finds no masks, or its classes do not fit.
     """
     refuse_weights("from_transformers", pretrained)
@@ -155,37 +154,16 @@ def from_transformers(
     if isinstance(model, nn.Module):
         network: Any = model
     else:
-        network, prepared = _load(str(model))
+        network, config = load_network(str(model), _AUTO_CLASSES, "segments or mattes photos")
+        prepared = _prepare(config)
     if size is not None:
         prepared["size"] = size
     labels = getattr(getattr(network, "config", None), "id2label", None)
     return TransformersMask(network, labels=labels, classes=classes, **prepared)
 
 
-def _load(source: str) -> tuple[Any, dict[str, Any]]:
-    """The network, and how it wants to see a photo."""
-    transformers = import_transformers()
-    try:
-        config = transformers.AutoConfig.from_pretrained(source)
-        fit = [name for table, name in _AUTO_CLASSES.items() if type(config) in getattr(transformers, table)]
-        network = getattr(transformers, fit[0]).from_pretrained(source) if fit else None
-        prepared = _read_preparation(transformers, source)
-    except (OSError, ValueError, KeyError) as error:  # no connection, no such model, code that would have to be run
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise CheckpointError(
-            f"model is {source!r}: cannot be loaded: {reason}; a network that brings its own code can be loaded "
-            "beforehand and passed as model"
-        ) from error
-    if network is None:
-        raise ValueError(f"model is {source!r}, a {config.model_type!r}: expected one that segments or mattes photos")
-    return network, prepared
-
-
-def _read_preparation(transformers: Any, source: str) -> dict[str, Any]:
-    try:
-        config, _ = transformers.BaseImageProcessor.get_image_processor_dict(source)
-    except OSError:  # a folder without one
-        return {}
+def _prepare(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a network wants to see a photo, as far as its folder says."""
     size = config.get("size")
     if isinstance(size, int):
         size = {"shortest_edge": size}
