@@ -13,7 +13,9 @@ from torch import nn
 from .files import PhotoError, atomic_path
 from .models import create_depth_model, create_mask_model
 from .models.checkpoints import CheckpointError, load_checkpoint, read_checkpoint
+from .models.download import quiet_hub
 from .models.registry import find_recipe
+from .models.weights import is_offline
 from .render import BokehRenderer
 
 if TYPE_CHECKING:
@@ -36,11 +38,12 @@ def save_pipeline(pipeline: BokehPipeline, folder: str | os.PathLike[str], *, ov
         "strength": pipeline.strength,
         "refine": pipeline.refine,
         "reduce_large": pipeline.reduce_large,
+        "tile": pipeline.tile,
     }
     for part in _PARTS:
         config[part] = _describe_model(part, getattr(pipeline, part))
     try:
-        text = json.dumps(config, indent=2) + "\n"
+        text = json.dumps(config, indent=2, default=os.fspath) + "\n"
     except TypeError as error:
         raise ValueError(f"an option of a model cannot be written as JSON: {error}") from error
     try:
@@ -68,6 +71,7 @@ def load_pipeline(kind: type[_Pipeline], source: str | os.PathLike[str]) -> _Pip
             strength=float(config["strength"]),
             refine=bool(config["refine"]),
             reduce_large=bool(config["reduce_large"]),
+            tile=config["tile"],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / _CONFIG}: not the settings of a pipeline: {error}") from error
@@ -111,7 +115,8 @@ def _download(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS]))
+        with quiet_hub():
+            return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS], local_files_only=is_offline()))
     except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{name}: neither a folder nor to be had from the Hugging Face hub: {reason}") from error

@@ -157,6 +157,10 @@ class TestGrabCut:
         columns_first = photo.transpose(2, 3).contiguous().transpose(2, 3)
         torch.testing.assert_close(GrabCut()(columns_first), first, rtol=0, atol=1e-5)
 
+    def test_a_point_is_refused(self):
+        with pytest.raises(ValueError, match="expected a box round the subject"):
+            GrabCut()(torch.rand(1, 3, 8, 8), point=(3, 3))
+
     def test_has_no_gradient(self):
         photo, _ = make_disc()
         assert not GrabCut()(photo.requires_grad_()).requires_grad

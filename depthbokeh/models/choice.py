@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from depthbokeh.models.checkpoints import CheckpointError
-from depthbokeh.models.registry import create_depth_model, create_mask_model
+from depthbokeh.models.registry import create_depth_model, create_mask_model, list_depth_models, list_mask_models
 from depthbokeh.models.weights import find_cached_weights
+from depthbokeh.models.weights_table import WEIGHTS
 
 _REQUIRES = {"depth_anything_v2": "transformers"}
+_WITHOUT_WEIGHTS = ("grabcut", "ground_plane")
+_SOURCES = ("from_file", "from_callable", "from_transformers")  # what they read is no checkpoint
+_HUB = "transformers:"
 
 
 class _Kind(NamedTuple):
     name: str
     create: Callable[..., nn.Module]
-    networks: tuple[str, ...]  # best first; the last is the one to recommend
+    list_all: Callable[[], list[str]]
+    networks: tuple[str, ...]  # best first
     fallback: str  # needs no weights
     consequence: str
 
@@ -27,6 +32,7 @@ class _Kind(NamedTuple):
 _MASK = _Kind(
     "mask",
     create_mask_model,
+    list_mask_models,
     ("deeplabv3_resnet50", "mask_rcnn_resnet50_fpn"),
     "grabcut",
     "the subject is cut out by colour",
@@ -34,6 +40,7 @@ _MASK = _Kind(
 _DEPTH = _Kind(
     "depth",
     create_depth_model,
+    list_depth_models,
     ("depth_anything_v2", "megadepth"),
     "ground_plane",
     "the subject is taken to stand on level ground",
@@ -45,15 +52,16 @@ def choose_mask_model(name: str = "auto", weights: Path | None = None) -> tuple[
 
     Args:
         name: A name of :func:`depthbokeh.models.list_mask_models`; its published weights are downloaded if they are not
-            here. ``"auto"`` takes the best one whose weights are here, or else ``"grabcut"``, and downloads nothing.
+            here. ``"transformers:OWNER/MODEL"`` is a network of the Hugging Face hub, or ``"transformers:FOLDER"``.
+            ``"auto"`` takes the best one whose weights are here, or else ``"grabcut"``, and downloads nothing.
         weights: A checkpoint to load instead of the published one.
 
     Returns:
         The model, and a line for the user if there were no weights for ``"auto"``.
 
     Raises:
-        ValueError: There is no such model.
-        CheckpointError: The weights cannot be had, or are another model's.
+        ValueError: There is no such model, or it is no network that finds masks.
+        CheckpointError: The weights cannot be had, or are another model's, or what runs the model is not installed.
 
     Example:
         >>> model, note = choose_mask_model("grabcut")
@@ -81,10 +89,37 @@ def _choose(kind: _Kind, name: str, weights: Path | None) -> tuple[nn.Module, st
             raise CheckpointError(f"{weights}: weights of which {kind.name} model? Expected its name beside them")
         name = next(filter(_is_ready, kind.networks), kind.fallback)
         if name == kind.fallback:
-            advice = f"depthbokeh weights get {kind.networks[-1]}"
+            # One that runs as it comes, without an extra.
+            advised = next(network for network in kind.networks if network not in _REQUIRES)
+            advice = f"depthbokeh weights get {advised}"
             note = f"no weights of a {kind.name} model are here, so {kind.consequence}; `{advice}` fetches some"
-    pretrained = weights if weights is not None else name != kind.fallback
-    return kind.create(name, pretrained=pretrained).eval(), note
+    try:
+        return _create(kind, name, weights).eval(), note
+    except ImportError as error:  # an extra that is not installed
+        raise CheckpointError(f"{kind.name} model {name!r}: {error}") from error
+
+
+def _create(kind: _Kind, name: str, weights: Path | None) -> nn.Module:
+    source = name.removeprefix(_HUB) if name.startswith(_HUB) else None
+    if weights is not None and (source or name in _WITHOUT_WEIGHTS):
+        reason = "brings its own" if source else "has none"
+        raise CheckpointError(f"{weights}: weights of the {kind.name} model {name!r}, which {reason}")
+    if source:
+        return kind.create("from_transformers", model=source)
+    usable = [*(known for known in kind.list_all() if known not in _SOURCES), f"{_HUB}OWNER/MODEL"]
+    if name in _SOURCES or name not in kind.list_all():
+        raise ValueError(f"{kind.name} model is {name!r}: expected auto, {', '.join(usable)}")
+    pretrained: Any = weights if weights is not None else name not in _WITHOUT_WEIGHTS
+    try:
+        return kind.create(name, pretrained=pretrained)
+    except CheckpointError as error:
+        if pretrained is not True or name in WEIGHTS:
+            raise
+        published = [known for known in kind.list_all() if known in WEIGHTS]
+        raise CheckpointError(
+            f"there are no published weights of the {kind.name} model {name!r}: expected a checkpoint of it beside its "
+            f"name, or another model: auto, {kind.fallback}, {', '.join(published)}"
+        ) from error
 
 
 def _is_ready(name: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -95,6 +96,18 @@ def hash_file(path: Path) -> str:
 def find_partials(path: Path) -> list[Path]:
     """Return what earlier attempts to download to `path` have left."""
     return sorted(path.parent.glob(f"{path.name}.*.partial"))
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Keeps the hub's library from telling of every attempt at a connection: what fails is raised in the end."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _fetch(url: str, path: Path, report: Callable[[int, int | None], None] | None) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from depthbokeh.models.checkpoints import CheckpointError
+from depthbokeh.models.download import quiet_hub
 from depthbokeh.models.vision import import_transformers
 from depthbokeh.models.weights import is_offline
 
@@ -49,18 +48,6 @@ def load_network(source: str, classes: Mapping[str, str], task: str) -> tuple[An
     if missing:  # transformers makes numbers up for them
         raise CheckpointError(f"model is {source!r}: {len(missing)} tensors are missing, first {missing[0]}")
     return network, preparation
-
-
-@contextmanager
-def quiet_hub() -> Iterator[None]:
-    """Keeps the hub's library from telling of every attempt at a connection: what fails is raised in the end."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 class _OtherKindError(Exception):

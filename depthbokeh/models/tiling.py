@@ -77,6 +77,22 @@ class TiledModel(nn.Module):
         return disparity.clamp(0, 1)
 
 
+def gains_from_tiles(model: nn.Module | None) -> bool:
+    """Whether a model shows more in parts of a photo than in the whole.
+
+    So do networks. A model that tells instances apart must see them whole; maps from files and what needs no weights
+    have no resolution of their own.
+
+    Example:
+        >>> from depthbokeh.models import create_depth_model, create_mask_model
+        >>> gains_from_tiles(create_depth_model("megadepth")), gains_from_tiles(create_mask_model("grabcut"))
+        (True, False)
+    """
+    if isinstance(model, MaskModel):
+        return type(model).forward is MaskModel.forward
+    return isinstance(model, DepthModel)
+
+
 @torch.no_grad()
 def predict_tiled(
     predict: Callable[[Tensor], Tensor], photo: Tensor, align: Alignment, *, size: int = 768, overlap: float = 0.25

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from depthbokeh.models.checkpoints import CheckpointError, read_checkpoint
-from depthbokeh.models.download import DownloadError, download_file, find_partials, hash_file
+from depthbokeh.models.download import DownloadError, download_file, find_partials, hash_file, quiet_hub
 from depthbokeh.models.registry import Pretrained
 from depthbokeh.models.weights_table import WEIGHTS, PublishedWeights
 
@@ -153,7 +153,7 @@ def _cached(weights: PublishedWeights) -> Path | None:
 
 def _advise(weights: PublishedWeights) -> str:
     if weights.repo:
-        return f"give the path of a copy of {weights.url}/blob/main/{weights.file} as pretrained"
+        return f"give the path of a copy of {weights.url}/blob/main/{weights.file} as checkpoint"
     return f"put the file from {weights.url} at {_place(weights)}"
 
 
@@ -232,7 +232,8 @@ def _get_from_hub(weights: PublishedWeights) -> Path:
     assert weights.repo is not None
     try:
         # What is there already, if anything, is another file.
-        path = Path(hf_hub_download(weights.repo, weights.file, force_download=_cached(weights) is not None))
+        with quiet_hub():
+            path = Path(hf_hub_download(weights.repo, weights.file, force_download=_cached(weights) is not None))
     except Exception as error:  # of the Hub, of its HTTP library, of the file system
         reason = error.__cause__ or error  # the Hub's own message says only that there was an error
         raise DownloadError(str(reason).partition("\n")[0].rstrip(".") or type(reason).__name__) from error

@@ -184,7 +184,7 @@ def from_transformers(
 
 
 def _find_kind(network: Any) -> DepthKind:
-    config = getattr(network, "config", None)
+    config: Any = getattr(network, "config", None)
     if getattr(config, "depth_estimation_type", None) is not None:
         return "depth" if config.depth_estimation_type == "metric" else "relative_disparity"
     family = getattr(config, "model_type", type(network).__name__)

@@ -8,8 +8,10 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from depthbokeh.models.checkpoints import CheckpointError, load_checkpoint, read_checkpoint
+from depthbokeh.models.download import quiet_hub
 from depthbokeh.models.registry import Pretrained
 from depthbokeh.models.vision import import_timm
+from depthbokeh.models.weights import is_offline
 
 # What timm and torchvision call the part that names ImageNet's classes.
 _CLASSIFIERS = {"classifier", "fc", "head", "pre_logits"}
@@ -80,8 +82,14 @@ def _create(name: str, pretrained: bool, options: dict[str, int]) -> Any:
     timm = import_timm()
     if not pretrained:
         return timm.create_model(name, num_classes=0, **options)
+    if is_offline():
+        raise CheckpointError(
+            f"backbone_weights is True, but downloading is switched off (DEPTHBOKEH_OFFLINE, HF_HUB_OFFLINE or "
+            f"--offline): expected a checkpoint's path for timm's {name!r}"
+        )
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0, **options)
+        with quiet_hub():
+            return timm.create_model(name, pretrained=True, num_classes=0, **options)
     except Exception as error:  # of the network, of the Hub, of the file system
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(

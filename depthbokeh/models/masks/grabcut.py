@@ -67,21 +67,30 @@ class GrabCut(nn.Module):
     """
 
     @torch.no_grad()
-    def forward(self, photo: Tensor, box: Tensor | Sequence[float] | None = None) -> Tensor:
+    def forward(
+        self,
+        photo: Tensor,
+        box: Tensor | Sequence[float] | None = None,
+        point: Tensor | Sequence[float] | None = None,
+    ) -> Tensor:
         """Find the subject.
 
         Args:
             photo: ``(B, 3, H, W)``, sRGB 0..1.
             box: The subject's ``(x, y, width, height)`` in pixels, for all photos, or a tensor ``(B, 4)``
                 with one for each. ``None`` takes the centre prior.
+            point: Refused: of a point alone GrabCut cannot tell how large the subject is.
 
         Returns:
             Mask ``(B, 1, H, W)``, 0..1, soft at the edge, with the photo's dtype and device. No gradient.
 
         Raises:
-            ValueError: A shape is not as above, the photo is not floating-point, or a box misses the frame.
+            ValueError: A shape is not as above, the photo is not floating-point, a box misses the frame, or a
+                point is given.
         """
         check_photo(photo)
+        if point is not None:
+            raise ValueError("point is given, and the mask model is grabcut: expected a box round the subject")
         batch, _, height, width = photo.shape
         boxes = [None] * batch if box is None else check_boxes(box, batch, height, width)
         mask = photo.new_zeros(batch, 1, height, width)
