@@ -69,6 +69,8 @@ def render_folder(
     photos = sorted(path.name for path in os.scandir(folder) if Path(path.name).suffix.lower() in _PHOTO_SUFFIXES)
     if not photos:
         raise PhotoError(f"{folder}: holds no photo ({', '.join(_PHOTO_SUFFIXES)})")
+    if output.exists() and output.samefile(folder):
+        raise PhotoError(f"{output}: holds the photos, which the results would replace; expected another folder")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,13 @@ def test_other_settings_need_another_folder(photos, tmp_path):
     other = Settings(strength=3.0, quality="fast", mask_model="grabcut", depth_model="ground_plane")
     with pytest.raises(PhotoError, match=r"strength 2\.0, now 3\.0"):
         render_folder(photos, output, None, None, other)
+
+
+def test_results_do_not_replace_the_photos(photos):
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    with pytest.raises(PhotoError, match="holds the photos"):
+        render_folder(photos, photos / ".." / photos.name, None, None, replace(SETTINGS, overwrite=True))
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
 
 
 def test_a_missing_folder_of_maps_is_said_once(photos, tmp_path):
