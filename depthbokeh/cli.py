@@ -81,6 +81,13 @@ def render(
         Path | None,
         typer.Option(help="Disparity map, bright is near: PNG, TIFF (8 or 16 bit), npy; with --batch a folder."),
     ] = None,
+    disparity_kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="disparity|relative_disparity|depth|log_depth",
+            help="What --disparity holds. Default: disparity, stretched to 0..1 if it reaches beyond.",
+        ),
+    ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Mask of the subject, white is the subject; with --batch a folder.")
     ] = None,
@@ -137,15 +144,17 @@ def render(
     mask_model: Annotated[
         str,
         typer.Option(
-            help="What finds the subject, see depthbokeh weights list. auto: a network if its weights are here, or "
-            "else grabcut; not used where --disparity is given."
+            metavar="NAME|transformers:OWNER/MODEL",
+            help="What finds the subject, see depthbokeh weights list; its weights are downloaded. auto: a network if "
+            "its weights are here, or else grabcut; none where --disparity is given without --subject.",
         ),
     ] = "auto",
     depth_model: Annotated[
         str,
         typer.Option(
-            help="What finds the depth. auto: a network if its weights are here, or else ground_plane; not used where "
-            "--mask is given."
+            metavar="NAME|transformers:OWNER/MODEL",
+            help="What finds the depth, likewise. auto: a network if its weights are here, or else ground_plane; none "
+            "where --mask is given.",
         ),
     ] = "auto",
     mask_weights: Annotated[
@@ -159,6 +168,12 @@ def render(
         typer.Option(
             metavar="DIR|REPO",
             help="Both models with weights, from a saved pipeline: a folder, or its name on the Hugging Face hub.",
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS", help="Show networks larger photos in tiles of this size too, for detail; 768, say."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto: a GPU if there is one.")] = "auto",
@@ -194,11 +209,13 @@ def render(
         highlights=highlights,
         quality=cast("Any", quality),  # checked there
         refine=refine,
+        disparity_kind=cast("Any", disparity_kind),
         mask_model=mask_model,
         depth_model=depth_model,
         mask_weights=mask_weights,
         depth_weights=depth_weights,
         pipeline=weights,
+        tile=tile,
         device=device,
         max_size=max_size,
         save_maps=save_maps,

@@ -15,6 +15,7 @@ from .layers import find_focus
 from .lens import Lens
 from .maps import read_disparity, read_mask, resize
 from .models.choice import choose_depth_model, choose_mask_model
+from .models.tiling import gains_from_tiles
 from .optics import relative_strength
 from .photo import Photo, PhotoError, atomic_path, read_photo, write_photo
 from .pipeline import BokehPipeline, Rendering
@@ -55,7 +56,8 @@ def read_source(paths: Paths, settings: Settings) -> Source:
     """
     photo = read_photo(paths.photo)
     height, width = photo.image.shape[2:]
-    disparity = read_disparity(paths.disparity, (height, width)) if paths.disparity else None
+    kind = settings.disparity_kind
+    disparity = read_disparity(paths.disparity, (height, width), kind) if paths.disparity else None
     mask = read_mask(paths.mask, (height, width)) if paths.mask else None
     image, alpha, scale = photo.image, photo.alpha, 1.0
     if settings.max_size and max(height, width) > settings.max_size:
@@ -79,8 +81,7 @@ class PhotoRenderer:
         self.settings = settings
         self.notes: list[str] = []
         """Lines for the user about what serves in place of what."""
-        device = settings.device
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = _find_device(settings.device)
         self._pipeline = self._build(has_disparity, has_mask).to(self.device)
 
     @torch.inference_mode()
@@ -126,6 +127,8 @@ class PhotoRenderer:
 
     def _build(self, has_disparity: bool, has_mask: bool) -> BokehPipeline:
         settings = self.settings
+        if has_mask and settings.subject is not None:
+            raise ValueError("subject tells where a mask is to be found, but the mask is given: give one of them")
         renderer = BokehRenderer(settings.aperture, highlights=settings.highlights, quality=settings.quality)
         if settings.pipeline is not None:
             saved = BokehPipeline.from_pretrained(settings.pipeline)
@@ -136,16 +139,23 @@ class PhotoRenderer:
                 strength=saved.strength,
                 reduce_large=True,
                 refine=settings.refine or saved.refine,
+                tile=settings.tile or saved.tile,
             )
         # One map given is used alone, unless a model for the other is asked for.
+        wants_mask = _asks(settings, "mask", has_mask) or settings.subject is not None
+        wants_depth = _asks(settings, "depth", has_disparity)
         mask_model = depth_model = None
-        if not has_mask and not (has_disparity and settings.mask_model == "auto"):
+        if not has_mask and (wants_mask or not has_disparity):
             mask_model, note = choose_mask_model(settings.mask_model, settings.mask_weights)
             self.notes += [note] if note else []
-        if not has_disparity and not (has_mask and settings.depth_model == "auto"):
+        if not has_disparity and (wants_depth or not has_mask):
             depth_model, note = choose_depth_model(settings.depth_model, settings.depth_weights)
             self.notes += [note] if note else []
-        return BokehPipeline(renderer, mask_model, depth_model, reduce_large=True, refine=settings.refine)
+        if settings.tile and not any(gains_from_tiles(model) for model in (mask_model, depth_model)):
+            self.notes.append("tiles are of no use here: no model that serves shows more in parts of a photo")
+        return BokehPipeline(
+            renderer, mask_model, depth_model, reduce_large=True, refine=settings.refine, tile=settings.tile
+        )
 
     def _find_strength(
         self, source: Source, image: Tensor, disparity: Tensor | None, mask: Tensor | None, settings: Settings
@@ -186,6 +196,31 @@ def render_file(paths: Paths, settings: Settings, say: Callable[[str], None]) ->
     for note in renderer.notes:
         say(note)
     renderer.write(source, renderer.render(source), paths.output)
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except Exception as error:  # of another class for every kind of device
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device must be auto, cpu, cuda, cuda:1 ... and be there, got {name!r}: {reason}") from error
+    return device
+
+
+def _asks(settings: Settings, model: str, has_map: bool) -> bool:
+    """Whether a model for a map is asked for by name.
+
+    Raises:
+        ValueError: If the map is given too.
+    """
+    asked = getattr(settings, f"{model}_model") != "auto" or getattr(settings, f"{model}_weights") is not None
+    if asked and has_map:
+        given = {"mask": "mask", "depth": "disparity"}[model]
+        raise ValueError(f"the {given} is given, and a {model} model to find it is named: give one of them")
+    return asked
 
 
 def _scale(settings: Settings, scale: float) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,18 @@ from torch import Tensor, nn
 from .exact import Progress
 from .large import render_large
 from .layers import Focus, find_focus, fuse_defocus
-from .models import create_depth_model, create_mask_model
+from .models import TiledModel, create_depth_model, create_mask_model
+from .models.tiling import gains_from_tiles
 from .refine import refine_disparity
 from .render import BokehRenderer
+
+if TYPE_CHECKING:
+    from .models.depth import DepthModel
+    from .models.masks.base import MaskModel
+
+
+MIN_TILE = 64
+"""Pixels; in smaller tiles no network sees anything."""
 
 
 class Rendering(NamedTuple):
@@ -43,6 +52,12 @@ class BokehPipeline(nn.Module):
             renderer's quality is ``"exact"``: see :func:`depthbokeh.large.render_large`.
         refine: Whether the disparity is so coarse that its edges are to be moved to the photo's first: see
             :func:`depthbokeh.refine_disparity`.
+        tile: Pixels of the longer side above which networks see a photo as a whole and in tiles of this size, for
+            detail, without gradients: see :class:`depthbokeh.models.TiledModel`. Models that gain nothing from tiles
+            (:func:`depthbokeh.models.tiling.gains_from_tiles`) see the whole alone. ``None``: no tiles.
+
+    Raises:
+        ValueError: ``strength`` or ``tile`` is out of range, or there is no model of a name.
 
     Example:
         >>> import torch
@@ -63,6 +78,7 @@ class BokehPipeline(nn.Module):
         strength: float = 1 / 40,
         reduce_large: bool = False,
         refine: bool = False,
+        tile: int | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= strength < 1:
@@ -73,6 +89,9 @@ class BokehPipeline(nn.Module):
         self.depth_model = create_depth_model(depth_model) if isinstance(depth_model, str) else depth_model
         self.reduce_large = reduce_large
         self.refine = refine
+        if tile is not None and tile < MIN_TILE:
+            raise ValueError(f"tile is {tile}: expected None or at least {MIN_TILE} pixels")
+        self.tile = tile
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str]) -> BokehPipeline:
@@ -228,11 +247,16 @@ class BokehPipeline(nn.Module):
         if self.mask_model is None:
             return None
         chosen = {name: value for name, value in (("box", box), ("point", point)) if value is not None}
-        return cast("Tensor", self.mask_model(photo, **chosen))
+        return cast("Tensor", self._tile(self.mask_model)(photo, **chosen))
 
     def find_disparity(self, photo: Tensor, mask: Tensor | None = None) -> Tensor | None:
         """The depth model's disparity ``(B, 1, H, W)``, ``None`` without a model; arguments as in :meth:`forward`."""
-        return None if self.depth_model is None else cast("Tensor", self.depth_model(photo, mask))
+        return None if self.depth_model is None else cast("Tensor", self._tile(self.depth_model)(photo, mask))
+
+    def _tile(self, model: nn.Module) -> nn.Module:
+        if self.tile is None or not gains_from_tiles(model):
+            return model
+        return TiledModel(cast("MaskModel | DepthModel", model), self.tile)
 
 
 def _pick(value: Any, index: int, count: int) -> Any:

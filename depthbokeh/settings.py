@@ -8,6 +8,8 @@ from typing import cast, get_args
 
 from .aperture import Aperture
 from .lens import Lens
+from .models.depth.base import DepthKind, check_depth_kind
+from .pipeline import MIN_TILE
 from .render import Quality
 
 Focus = float | tuple[float, float] | tuple[float, float, float, float] | None
@@ -26,11 +28,13 @@ class Settings:
     highlights: float = 4.0
     quality: Quality = "default"
     refine: bool = False
+    disparity_kind: DepthKind | None = None
     mask_model: str = "auto"
     depth_model: str = "auto"
     mask_weights: Path | None = None
     depth_weights: Path | None = None
     pipeline: str | None = None
+    tile: int | None = None
     device: str = "auto"
     max_size: int | None = None
     save_maps: Path | None = None
@@ -40,6 +44,14 @@ class Settings:
         Aperture.parse(self.aperture)
         if self.quality not in get_args(Quality):
             raise ValueError(f"quality must be one of {', '.join(get_args(Quality))}, got {self.quality!r}")
+        if self.disparity_kind is not None:
+            check_depth_kind(self.disparity_kind)
+        if self.tile is not None and self.tile < MIN_TILE:
+            raise ValueError(f"tile must be at least {MIN_TILE} pixels, got {self.tile}")
+        if self.pipeline is not None:
+            for model in ("mask", "depth"):
+                if getattr(self, f"{model}_model") != "auto" or getattr(self, f"{model}_weights") is not None:
+                    raise ValueError(f"{self.pipeline}: a saved pipeline has its own {model} model: give one of them")
         if self.strength is not None and self.lens is not None:
             raise ValueError("strength and f-number say the same thing in two ways: give one of them")
         if self.strength is not None and not 0 <= self.strength < float("inf"):

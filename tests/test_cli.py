@@ -68,6 +68,35 @@ def test_without_maps_the_built_in_models_serve_and_their_maps_can_be_saved(file
     assert np.load(maps / "out_defocus.npy").shape == (HEIGHT, WIDTH)
 
 
+def test_a_subject_gets_its_mask_where_disparity_is_given_too(files):
+    maps = files / "maps"
+    result = run(
+        "render", files / "photo.jpg", "-o", files / "out.png", "--disparity", files / "disparity.png",
+        "--subject", "30,10,40,50", "--save-maps", maps,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.exception
+    mask = read_map(maps / "out_mask.png")
+    assert mask[..., 20:50, 40:60].mean() > 10 * mask[..., :20].mean()
+
+
+def test_depth_is_taken_for_what_it_is_declared_to_be(files):
+    depth = np.linspace(2, 10, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, 0)
+    np.save(files / "depth.npy", depth)
+    result = run(
+        "render", files / "photo.jpg", "-o", files / "out.png", "--disparity", files / "depth.npy",
+        "--disparity-kind", "depth", "--save-maps", files / "maps",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.exception
+    disparity = read_map(files / "maps" / "out_disparity.png")[0, 0].numpy()
+    assert np.allclose(disparity, 2 / depth, atol=1e-4)
+
+
+def test_tiles_that_help_no_model_are_told_of(files):
+    result = run("render", files / "photo.jpg", "-o", files / "out.png", "--tile", "64")
+    assert result.exit_code == 0, result.exception
+    assert "tiles are of no use here" in result.output
+
+
 def test_focus_point_is_in_focus(files):
     out, maps = files / "out.png", files / "maps"
     run(
@@ -176,9 +205,20 @@ class TestBadInput:
             (["--f-number", "0"], "--f-number must be positive, got 0"),
             (["--aperture", "star"], "aperture must be one of disk"),
             (["--aperture", "polygon:2"], "blades must be"),
+            (["--tile", "8"], "tile must be at least 64 pixels, got 8"),
+            (["--disparity-kind", "metres"], "kind is 'metres': expected one of disparity"),
+            (["--device", "abacus"], "got 'abacus'"),
+            (["--device", "cuda:99"], "got 'cuda:99'"),
+            (["--subject", "9,9"], "the mask model is grabcut: expected a box"),
+            (["--mask-model", "from_file"], "mask model is 'from_file': expected auto"),
+            (["--weights", "a", "--mask-model", "grabcut"], "a: a saved pipeline has its own mask model"),
+            (["--mask", "mask.png", "--mask-model", "grabcut"], "the mask is given, and a mask model"),
+            (["--mask", "mask.png", "--subject", "9,9,20,20"], "subject tells where a mask is to be found"),
+            (["--disparity", "disparity.png", "--depth-weights", "a.pth"], "the disparity is given, and a depth model"),
         ],
     )
-    def test_option(self, files, options, message):
+    def test_option(self, files, options, message, monkeypatch):
+        monkeypatch.chdir(files)
         out = files / "out.png"
         assert message in failure("render", files / "photo.jpg", "-o", out, *options)
         assert not out.exists()

@@ -296,6 +296,7 @@ def test_weights_in_the_cache_do_not_run(folder, monkeypatch, capsys):
         *({"renderer": {"aperture": value}} for value in (None, 7, "x", [], {})),
         *({"renderer": {"layers": value}} for value in (None, -1, "x", [])),
         *({"strength": value} for value in (None, 7, "x", [])),
+        *({"tile": value} for value in (0, -5, "x", [])),
         *({"mask_model": value} for value in (7, "grabcut", [], {}, {"name": "grabcut"}, {"name": [], "options": {}})),
         *({"depth_model": {"name": "ground_plane", "options": value}} for value in (7, [1], {"unknown": 1})),
         {"depth_model": {"name": "os.system", "options": {}}},

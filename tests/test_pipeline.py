@@ -11,6 +11,8 @@ from torch import nn
 from depthbokeh import BokehRenderer
 from depthbokeh.models import create_depth_model, create_mask_model
 from depthbokeh.models.checkpoints import CheckpointError
+from depthbokeh.models.depth.base import DepthModel
+from depthbokeh.models.tiling import gains_from_tiles
 from depthbokeh.photo import PhotoError
 from depthbokeh.pipeline import BokehPipeline
 
@@ -80,6 +82,44 @@ def test_photos_of_different_sizes_are_each_rendered_as_alone():
         torch.testing.assert_close(rendering.bokeh, alone.bokeh)
 
 
+class Network(DepthModel):
+    """What is bright is near, with a scale of its own for every picture that it sees."""
+
+    kind = "relative_disparity"
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def predict(self, photo):
+        self.seen.append(tuple(photo.shape[2:]))
+        return photo.mean(1, keepdim=True)
+
+
+def test_networks_see_large_photos_in_tiles_too():
+    network = Network()
+    pipeline = BokehPipeline(mask_model="grabcut", depth_model=network, tile=64)
+    ramp = torch.linspace(0, 1, 150).expand(1, 3, 70, 150)
+    assert pipeline(ramp[..., :64, :64]).disparity.shape == (1, 1, 64, 64)
+    assert network.seen == [(64, 64)]
+    disparity = pipeline(ramp).disparity
+    assert network.seen[1] == (30, 64)
+    assert network.seen[2:] == [(64, 64)] * 6
+    torch.testing.assert_close(disparity[..., 5:-5], ramp[:, :1, :, 5:-5], atol=0.02, rtol=0)
+    assert not list(pipeline.parameters())  # the network, seen through tiles, is no other one
+    with pytest.raises(ValueError, match="tile is 8"):
+        BokehPipeline(tile=8)
+
+
+@pytest.mark.parametrize(
+    ("model", "gains"),
+    [("deeplab_mobilenet", True), ("mask_rcnn_resnet50_fpn", False), ("grabcut", False), ("xception", True)],
+)
+def test_which_models_gain_from_tiles(model, gains):
+    with torch.device("meta"):
+        assert gains_from_tiles(create_mask_model(model)) is gains
+
+
 @pytest.mark.parametrize("maps", [torch.rand(2, 1, 8, 8), [torch.rand(1, 8, 8)]])
 def test_maps_of_a_list_of_photos_are_a_list_of_as_many(maps):
     with pytest.raises(ValueError, match="expected a list of 2"):
@@ -115,7 +155,11 @@ class TestSaving:
     def make(self):
         renderer = BokehRenderer("polygon:7:15", highlights=3.0, quality="fast", gamma=2.2, slab=0.1)
         return BokehPipeline(
-            renderer, create_mask_model("grabcut"), create_depth_model("ground_plane", horizon=0.25), refine=True
+            renderer,
+            create_mask_model("grabcut"),
+            create_depth_model("ground_plane", horizon=0.25),
+            refine=True,
+            tile=512,
         )
 
     def test_what_was_saved_renders_the_same(self, tmp_path, photo):
@@ -124,6 +168,7 @@ class TestSaving:
         loaded = BokehPipeline.from_pretrained(tmp_path / "saved")
         assert not loaded.training
         assert loaded.depth_model.horizon == 0.25
+        assert loaded.tile == 512
         assert torch.equal(loaded(photo, strength=3.0).bokeh, pipeline(photo, strength=3.0).bokeh)
 
     def test_a_model_that_is_none_stays_none(self, tmp_path):
