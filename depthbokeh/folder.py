@@ -16,7 +16,8 @@ from time import perf_counter
 from typing import Any
 
 from .jobs import Paths, PhotoRenderer, read_source
-from .manifest import Manifest
+from .manifest import NAME as MANIFEST
+from .manifest import Manifest, read_manifest
 from .photo import PhotoError
 from .settings import Settings
 
@@ -90,20 +91,23 @@ def render_folder(
         console.print(note, markup=False, highlight=False)
     outcomes = render_photos(tasks, renderer, make_paths) if workers == 1 else _share(tasks, build, make_paths, workers)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    failed = 0
+    rendered = failed = 0
     with (
         Manifest.open(output, _describe(settings), overwrite=settings.overwrite) as manifest,
         Progress(*columns, console=console) as progress,
         closing(outcomes),
     ):
+        for name in sorted(done.intersection(photos) - _find_told(output)):
+            manifest.write({"photo": name, "status": "skipped"})  # of a run that was killed before it could tell
         bar = progress.add_task("", total=len(photos), completed=len(photos) - len(tasks))
         for outcome in outcomes:
             manifest.write(outcome.to_line())
+            rendered += outcome.error is None
+            failed += outcome.error is not None
             if outcome.error:
-                failed += 1
                 console.print(f"depthbokeh: {outcome.error}", style="red", markup=False)
             progress.update(bar, description=outcome.photo, advance=1)
-    counts = f"{len(tasks) - failed} rendered, {len(photos) - len(tasks)} skipped (done before), {failed} failed"
+    counts = f"{rendered} rendered, {len(photos) - len(tasks)} skipped (done before), {failed} failed"
     console.print(counts, highlight=False)
     return failed
 
@@ -140,10 +144,10 @@ def render_photos(
         writing: Future[Outcome] | None = None
         while reading:
             name, future = reading.popleft()
+            reading.extend((following, readers.submit(read, following)) for following in islice(remaining, 1))
             began = perf_counter()
             try:
                 paths, source = future.result()
-                reading.extend((following, readers.submit(read, following)) for following in islice(remaining, 1))
                 rendering = renderer.render(source)
             except Exception as error:  # whatever is wrong with one photo, the others are rendered
                 yield _fail(name, error, began)
@@ -206,10 +210,23 @@ _worker: tuple[PhotoRenderer, MakePaths]
 
 def _start(build: Callable[[], PhotoRenderer], make_paths: MakePaths, threads: int) -> None:
     global _worker
+    from threading import Thread
+
     import torch
 
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _worker = build(), make_paths
+
+
+def _end_with_parent() -> None:
+    """A process whose parent is killed would wait for photos for ever."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _render_one(name: str) -> Outcome:
@@ -217,7 +234,8 @@ def _render_one(name: str) -> Outcome:
 
 
 def _fail(name: str, error: Exception, began: float) -> Outcome:
-    told = str(error) if isinstance(error, ValueError) else f"{name}: {type(error).__name__}: {error}"
+    told = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    told = told if name in told else f"{name}: {told}"
     return Outcome(name, told, perf_counter() - began)
 
 
@@ -227,6 +245,12 @@ def _describe(settings: Settings) -> dict[str, Any]:
     for name in ("overwrite", "device", "save_maps"):
         del told[name]
     return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
+
+
+def _find_told(output: Path) -> set[str]:
+    """The photos of which the manifest says that their results exist."""
+    lines = read_manifest(output / MANIFEST)
+    return {line["photo"] for line in lines if line.get("status") in ("rendered", "skipped") and "photo" in line}
 
 
 def _find_map(folder: Path | None, photo: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Manifest:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         last = _read_last_byte(path)
         self._stream = path.open("a", encoding="utf-8")
         if last not in (b"", b"\n"):  # a torn line must not swallow the next
@@ -59,12 +60,20 @@ class Manifest:
         try:
             yield manifest
         finally:
-            manifest._stream.close()
+            with suppress(OSError):  # what could not be written is told of already
+                manifest._stream.close()
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Append a line."""
-        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._stream.flush()
+        """Append a line.
+
+        Raises:
+            PhotoError: If it cannot be written, perhaps for want of space.
+        """
+        try:
+            self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise PhotoError(f"{self._path}: cannot be written: {error.strerror}") from error
 
 
 def read_manifest(path: Path) -> Iterator[dict[str, Any]]:

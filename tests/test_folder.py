@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import time
 from dataclasses import replace
+from multiprocessing import get_context
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -46,6 +50,15 @@ def test_all_photos_are_rendered_and_a_broken_one_is_told_of(photos, tmp_path):
         assert read_photo(output / f"{index}.png").image.shape == (1, 3, 16, 24 + index)
 
 
+@pytest.mark.parametrize("broken", [(0, 1, 2), (0, 2, 4), (0, 1, 2, 3, 4)])
+def test_many_broken_photos_cost_no_other(photos, tmp_path, broken):
+    for index in broken:
+        (photos / f"{index}.png").write_bytes(b"nothing")
+    output = tmp_path / "out"
+    assert render_folder(photos, output, None, None, SETTINGS) == len(broken)
+    assert fates(output) == {f"{i}.png": "failed" if i in broken else "rendered" for i in range(5)}
+
+
 def test_several_processes_render_what_one_does(photos, tmp_path):
     (photos / "3.png").write_bytes((photos / "3.png").read_bytes()[:200])
     for workers in (1, 2):
@@ -80,6 +93,13 @@ def test_results_do_not_replace_the_photos(photos):
     with pytest.raises(PhotoError, match="holds the photos"):
         render_folder(photos, photos / ".." / photos.name, None, None, replace(SETTINGS, overwrite=True))
     assert {path: path.read_bytes() for path in photos.iterdir()} == before
+
+
+def test_a_setting_that_does_not_fit_a_photo_names_the_photo(photos, tmp_path):
+    output = tmp_path / "out"
+    assert render_folder(photos, output, None, None, replace(SETTINGS, focus=(25.5, 3.0))) == 2
+    told = [line["error"] for line in read_manifest(output / NAME) if line.get("status") == "failed"]
+    assert [error.partition(":")[0] for error in told] == ["0.png", "1.png"]
 
 
 def test_a_missing_folder_of_maps_is_said_once(photos, tmp_path):
@@ -117,6 +137,50 @@ def test_a_process_that_is_killed_costs_its_photos_and_no_others(photos, tmp_pat
     assert set(told) == {f"{i}.png" for i in range(5)}
     assert told["2.png"] == "failed"
     assert failed == sum(status == "failed" for status in told.values()) < 5
+
+
+def wait_beside_a_parent():
+    Thread(target=folders._end_with_parent, daemon=True).start()
+    time.sleep(60)
+
+
+def start_a_process_and_be_killed():
+    get_context("fork").Process(target=wait_beside_a_parent).start()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_processes_end_when_what_started_them_is_killed():
+    reader, writer = os.pipe()  # closed when the last process that holds its other end is gone
+    parent = get_context("fork").Process(target=start_a_process_and_be_killed)
+    parent.start()
+    os.close(writer)
+    parent.join()
+    ended, _, _ = select.select([reader], [], [], 20)
+    assert ended
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def test_what_a_killed_run_rendered_without_telling_is_told_of_later(photos, tmp_path):
+    output = tmp_path / "out"
+    render_folder(photos, output, None, None, SETTINGS)
+    lines = (output / NAME).read_text().splitlines(keepends=True)
+    (output / NAME).write_text("".join(lines[:3]))
+    for _ in range(2):
+        render_folder(photos, output, None, None, SETTINGS)
+        told = [line["photo"] for line in read_manifest(output / NAME) if "photo" in line]
+        assert told == [f"{i}.png" for i in range(5)]
+    assert fates(output) == {f"{i}.png": "rendered" if i < 2 else "skipped" for i in range(5)}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+def test_a_full_disk_is_told_of(tmp_path):
+    with Manifest.open(tmp_path, {}, overwrite=False) as manifest:
+        manifest._stream.close()
+        manifest._stream = open("/dev/full", "w")  # noqa: SIM115
+        with pytest.raises(PhotoError, match="cannot be written: No space left on device"):
+            manifest.write({"photo": "a.jpg"})
 
 
 class TestManifest:
