@@ -6,7 +6,9 @@ On one machine ``depthbokeh render --batch --workers N`` does the same without a
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,9 @@ def render_dataset(
         A dataset, computed when it is consumed (``.write_json(...)``, ``.take_all()``), with a row for every photo:
         ``photo``, ``status`` (``rendered``, ``skipped``, ``failed``), ``error`` (empty if there is none), ``seconds``.
 
+    Raises:
+        ValueError: Maps are to be saved: in one folder those of photos of one name would replace each other.
+
     Example:
         ::
 
@@ -67,10 +72,12 @@ def render_dataset(
             fates = render_dataset(photos, "rendered", Settings(strength=20.0), root="photos", workers=8, gpus=1)
             fates.write_json("fates")
     """
+    if settings.save_maps is not None:
+        raise ValueError(f"save_maps is {settings.save_maps}: expected None, for photos from many folders")
     maps = {"disparity": disparity, "mask": mask}
     folders = {"folder": root, "output": output, **maps}
     arguments = {
-        "settings": settings,
+        "settings": _make_absolute(settings),
         "folders": {name: None if path is None else Path(path).absolute() for name, path in folders.items()},
         "threads": max(1, int(cpus)),
     }
@@ -85,6 +92,18 @@ def render_dataset(
     )
 
 
+def _make_absolute(settings: Settings) -> Settings:
+    """Settings whose files are found from any folder, as actors have their own."""
+    found = {
+        name: Path(path).absolute()
+        for name in ("mask_weights", "depth_weights")
+        if (path := getattr(settings, name)) is not None
+    }
+    if settings.pipeline is not None and Path(settings.pipeline).is_dir():
+        return replace(settings, pipeline=str(Path(settings.pipeline).absolute()), **found)
+    return replace(settings, **found)
+
+
 class _RenderShard:
     """An actor of the pool."""
 
@@ -95,6 +114,8 @@ class _RenderShard:
         given = {f"has_{name}": folders[name] is not None for name in ("disparity", "mask")}
         self._folders = folders
         self._renderer = PhotoRenderer(settings, **given)
+        for note in self._renderer.notes:
+            print(f"depthbokeh: {note}", file=sys.stderr)  # Ray brings it to who started the run
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         names = [str(name) for name in batch["photo"]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,3 +65,21 @@ def test_two_workers_render_what_one_process_does_and_skip_it_the_second_time(cl
     render_folder(root / "a", tmp_path / "alone", None, None, SETTINGS)
     for index in range(3):
         assert (tmp_path / "alone" / f"{index}.png").read_bytes() == (tmp_path / "out/a" / f"{index}.png").read_bytes()
+
+
+def test_maps_of_photos_of_one_name_do_not_replace_each_other(tmp_path):
+    from depthbokeh.ray import render_dataset
+
+    with pytest.raises(ValueError, match="save_maps is maps: expected None"):
+        render_dataset(None, tmp_path / "out", replace(SETTINGS, save_maps=Path("maps")), root=tmp_path)
+
+
+def test_files_of_the_settings_are_found_from_any_folder(tmp_path, monkeypatch):
+    from depthbokeh.ray import _make_absolute
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved").mkdir()
+    assert _make_absolute(Settings(pipeline="saved")).pipeline == str(tmp_path / "saved")
+    assert _make_absolute(Settings(pipeline="owner/name")).pipeline == "owner/name"
+    settings = Settings(mask_model="deeplab_vgg16", mask_weights=Path("a.pth"))
+    assert _make_absolute(settings) == replace(settings, mask_weights=tmp_path / "a.pth")
