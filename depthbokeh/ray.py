@@ -94,7 +94,7 @@ def render_dataset(
 
 def _make_absolute(settings: Settings) -> Settings:
     """Settings whose files are found from any folder, as actors have their own."""
-    found = {
+    found: dict[str, Any] = {
         name: Path(path).absolute()
         for name in ("mask_weights", "depth_weights")
         if (path := getattr(settings, name)) is not None
