@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from depthbokeh import BokehRenderer
+from depthbokeh.pipeline import BokehPipeline
 
 
 def make_photo(batch: int = 1, height: int = 64, width: int = 96, seed: int = 0) -> Tensor:
@@ -33,8 +34,9 @@ def reach_first_convolution(model: nn.Module, batch: int = 1) -> Tensor:
     first = find_first_convolution(model)
     photo = make_photo(batch)
     disparity = torch.linspace(0.2, 0.8, photo.shape[2]).view(1, 1, -1, 1).expand(batch, 1, *photo.shape[2:])
-    bokeh = BokehRenderer(quality="fast")(photo, disparity, model(photo), focus=0.7, strength=6.0)
+    pipeline = BokehPipeline(BokehRenderer(quality="fast"), model, None)
     model.zero_grad()
+    bokeh = pipeline(photo, disparity, focus=0.7, strength=6.0).bokeh
     (bokeh - make_photo(batch, seed=1)).square().mean().backward()
     assert first.weight.grad is not None
     return first.weight.grad

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from depthbokeh import BokehRenderer
 from depthbokeh.models import create_mask_model
 from depthbokeh.models.checkpoints import CheckpointError
 from depthbokeh.models.inputs import IMAGENET_MEAN, IMAGENET_STD
@@ -18,6 +17,7 @@ from depthbokeh.models.masks.mask_rcnn.network import find_labels
 from depthbokeh.models.masks.mask_rcnn.pasting import sample, unite
 from depthbokeh.models.masks.mask_rcnn.regions import align, clip, measure_area, measure_overlap, suppress
 from depthbokeh.models.vision import has_torchvision_ops, import_torchvision
+from depthbokeh.pipeline import BokehPipeline
 
 NARROW = {"body": "resnet10", "channels": 8, "hidden": 16, "proposals": 60, "min_size": 64, "max_size": 160}
 
@@ -491,7 +491,8 @@ class TestTraining:
         model = build(sure=sure, min_size=32, trainable_layers=5, frozen_bn=frozen_bn).train()
         photos = make_photo(48, 64, batch=2)
         disparity = torch.linspace(0, 1, 48)[:, None].expand(2, 1, 48, 64)
-        bokeh = BokehRenderer()(photos, disparity, model(photos), focus=0.8, strength=6.0)
+        pipeline = BokehPipeline(mask_model=model, depth_model=None)
+        bokeh = pipeline(photos, disparity, focus=0.8, strength=6.0).bokeh
         (bokeh - photos).square().mean().backward()
         for name, parameter in model.named_parameters():
             # Boxes are constants: what only makes boxes is not trained. Pyramid levels on which no box lies wait.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from depthbokeh import BokehRenderer
-from depthbokeh.models import create_depth_model, create_mask_model
+from depthbokeh.models import create_depth_model, create_mask_model, list_mask_models
 from depthbokeh.models.checkpoints import CheckpointError
 from depthbokeh.models.depth.base import DepthModel
 from depthbokeh.models.tiling import gains_from_tiles
@@ -118,6 +118,16 @@ def test_networks_see_large_photos_in_tiles_too():
 def test_which_models_gain_from_tiles(model, gains):
     with torch.device("meta"):
         assert gains_from_tiles(create_mask_model(model)) is gains
+
+
+def test_the_way_of_a_gradient_is_tested_for_every_mask_network():
+    """From a loss of the bokeh to the first convolution, with frozen batch norm and without, in the tests of each."""
+    from test_masks_deeplab import BACKBONES
+    from test_masks_deeplabv3 import NAMES as DEEPLABV3
+    from test_masks_xception import NAMES as XCEPTION
+
+    tested = {*BACKBONES, *DEEPLABV3, *XCEPTION, "mask_rcnn_resnet50_fpn", "from_transformers"}
+    assert tested == set(list_mask_models()) - {"grabcut", "from_file", "from_callable"}
 
 
 @pytest.mark.parametrize("maps", [torch.rand(2, 1, 8, 8), [torch.rand(1, 8, 8)]])
