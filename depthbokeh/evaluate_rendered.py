@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from .aperture import Aperture
-from .evaluation.matching import MAP_SUFFIXES, match_pictures, parse_folder
+from .evaluation.matching import match_pictures, parse_folder
 from .evaluation.scoring import Predictor
-from .files import PhotoError
+from .files import MAP_SUFFIXES, PhotoError
 from .maps import read_disparity, read_mask
 from .models.choice import choose_depth_model, choose_mask_model
 from .pipeline import BokehPipeline

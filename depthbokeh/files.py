@@ -11,6 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".pfm", ".exr", ".jpg", ".jpeg", ".webp")
+"""Those that lose nothing come first."""
+
 
 class PhotoError(ValueError):
     """A photo, map or output file that cannot be used, told in words for the user."""
@@ -51,6 +55,24 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Pa
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def find_map(folder: Path, photo: str | os.PathLike[str]) -> Path:
+    """Return the file of a photo's name, with an ending of its own, in a folder of disparity maps or masks.
+
+    Args:
+        folder: Where to look.
+        photo: The photo's path or name.
+
+    Raises:
+        PhotoError: If there is none.
+    """
+    stem = Path(photo).stem
+    for suffix in MAP_SUFFIXES:
+        path = folder / f"{stem}{suffix}"
+        if path.is_file():
+            return path
+    raise PhotoError(f"{folder}: holds no map for {Path(photo).name} ({stem} with {', '.join(MAP_SUFFIXES)})")
 
 
 def open_stream(path: Path) -> IO[bytes]:

@@ -15,14 +15,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from .files import PHOTO_SUFFIXES, find_map
 from .jobs import Paths, PhotoRenderer, read_source
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest, read_manifest
 from .photo import PhotoError
 from .settings import Settings
 
-_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
-_MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg", ".pfm", ".exr")
 # Photos that are read, or given to a process, before they are needed: enough that nobody waits, few enough for memory.
 _AHEAD = 2
 
@@ -67,9 +66,9 @@ def render_folder(
 
     if not folder.is_dir():
         raise PhotoError(f"{folder}: expected a folder, as --batch was given")
-    photos = sorted(path.name for path in os.scandir(folder) if Path(path.name).suffix.lower() in _PHOTO_SUFFIXES)
+    photos = sorted(path.name for path in os.scandir(folder) if Path(path.name).suffix.lower() in PHOTO_SUFFIXES)
     if not photos:
-        raise PhotoError(f"{folder}: holds no photo ({', '.join(_PHOTO_SUFFIXES)})")
+        raise PhotoError(f"{folder}: holds no photo ({', '.join(PHOTO_SUFFIXES)})")
     if output.exists() and output.samefile(folder):
         raise PhotoError(f"{output}: holds the photos, which the results would replace; expected another folder")
     try:
@@ -119,7 +118,8 @@ def find_paths(name: str, *, folder: Path, output: Path, disparity: Path | None,
         PhotoError: If a map is missing.
     """
     photo = folder / name
-    return Paths(photo, output / name, _find_map(disparity, photo), _find_map(mask, photo))
+    maps = (None if maps is None else find_map(maps, photo) for maps in (disparity, mask))
+    return Paths(photo, output / name, *maps)
 
 
 def render_photos(
@@ -251,14 +251,3 @@ def _find_told(output: Path) -> set[str]:
     """The photos of which the manifest says that their results exist."""
     lines = read_manifest(output / MANIFEST)
     return {line["photo"] for line in lines if line.get("status") in ("rendered", "skipped") and "photo" in line}
-
-
-def _find_map(folder: Path | None, photo: Path) -> Path | None:
-    """The map of the photo's name."""
-    if folder is None:
-        return None
-    for suffix in _MAP_SUFFIXES:
-        path = folder / f"{photo.stem}{suffix}"
-        if path.is_file():
-            return path
-    raise PhotoError(f"{folder}: holds no map for {photo.name} ({photo.stem} with {', '.join(_MAP_SUFFIXES)})")

@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -400,15 +399,6 @@ class TestTransformers:
     def test_preparation_refuses(self, given):
         with pytest.raises(ValueError, match="expected pixels, at least 1"):
             Preparation(**given)
-
-
-def test_importing_the_models_imports_no_library_of_theirs():
-    code = (
-        "import sys, depthbokeh.models;"
-        "print({'transformers', 'torchvision', 'timm', 'cv2', 'PIL', 'OpenEXR'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
 
 
 def test_all_sources_are_registered():

@@ -74,7 +74,7 @@ class TestFile:
         ):
             with pytest.raises(PhotoError, match=message):
                 create_mask_model("from_file", path=tmp_path / name)(photo)
-        with pytest.raises(PhotoError, match=r"no mask for c\.jpg"):
+        with pytest.raises(PhotoError, match=r"no map for c\.jpg"):
             create_mask_model("from_file", path=tmp_path)(photo, names=["c.jpg"])
         with pytest.raises(PhotoError, match="no such file or folder"):
             create_mask_model("from_file", path=tmp_path / "nothing")

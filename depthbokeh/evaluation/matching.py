@@ -7,10 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ..files import PhotoError
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
-MAP_SUFFIXES = (*PHOTO_SUFFIXES, ".npy")
+from ..files import PHOTO_SUFFIXES, PhotoError
 
 Role: TypeAlias = Literal["input", "target", "other"]
 # Some data sets keep both pictures of a pair in one folder: 17.src.jpg and 17.tgt.jpg.

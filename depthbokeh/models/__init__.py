@@ -1,6 +1,6 @@
 """Mask and depth models, by name.
 
-Importing this registers every model and loads torch alone: what a model needs beyond it (OpenCV,
+Importing this registers every model and loads torch and NumPy alone: what a model needs beyond them (OpenCV,
 torchvision) is imported when the model is built or runs.
 """
 

@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthbokeh.files import PhotoError
+from depthbokeh.files import PhotoError, find_map
 from depthbokeh.models.depth.base import DepthKind, DepthModel, check_depth_kind, convert_to_disparity
 from depthbokeh.models.inputs import check_photo
 from depthbokeh.models.registry import Pretrained, refuse_weights, register_depth_model
-
-DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".pfm", ".exr", ".jpg", ".jpeg", ".webp")
 
 
 def read_disparity_file(
@@ -58,24 +56,6 @@ def read_disparity_file(
         except ValueError as error:
             raise PhotoError(f"{path}: {error}") from error
     return values if size is None else fit_map(path, values, size)
-
-
-def find_depth_file(folder: Path, photo: str | os.PathLike[str]) -> Path:
-    """Return the file of a photo's name, with whatever ending, in a folder of depth files.
-
-    Args:
-        folder: Where to look.
-        photo: The photo's path or name.
-
-    Raises:
-        PhotoError: There is none.
-    """
-    stem = Path(photo).stem
-    for suffix in DEPTH_SUFFIXES:
-        path = folder / f"{stem}{suffix}"
-        if path.is_file():
-            return path
-    raise PhotoError(f"{folder}: holds no map for {Path(photo).name} ({stem} with {', '.join(DEPTH_SUFFIXES)})")
 
 
 class FileDepth(nn.Module):
@@ -133,7 +113,7 @@ class FileDepth(nn.Module):
             if names is None or len(names) != batch:
                 came = "none" if names is None else len(names)
                 raise ValueError(f"names are {came}: expected {batch}, one for each photo, to find it in {self.path}")
-            paths = [find_depth_file(self.path, name) for name in names]
+            paths = [find_map(self.path, name) for name in names]
         maps = [read_disparity_file(path, self.kind, (height, width)) for path in paths]
         return torch.cat([photo.new_zeros(0, 1, height, width), *(m.to(photo) for m in maps)]).expand(batch, -1, -1, -1)
 

@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depthbokeh.files import PhotoError
+from depthbokeh.files import PhotoError, find_map
 from depthbokeh.models.inputs import check_photo
 from depthbokeh.models.masks.base import MaskModel
 from depthbokeh.models.masks.selection import keep_subject
 from depthbokeh.models.registry import Pretrained, refuse_weights, register_mask_model
 
-_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".webp", ".jpg", ".jpeg")
 _ROUNDING = 1e-3  # by which a function may miss 0..1
 
 
@@ -74,7 +73,7 @@ class FileMask(MaskModel):
                 raise ValueError(
                     f"names are {came}: expected {len(photo)}, one for each photo, to find it in {self.path}"
                 )
-            paths = [_find_file(self.path, name) for name in names]
+            paths = [find_map(self.path, name) for name in names]
         masks = [photo.new_zeros(0, 1, *photo.shape[2:]), *(_read_mask(path, photo) for path in paths)]
         return keep_subject(torch.cat(masks).expand(len(photo), -1, -1, -1), box, point)
 
@@ -143,15 +142,6 @@ def from_callable(*, function: Callable[[Tensor], Tensor], pretrained: Pretraine
     """Build a :class:`CallableMask`, whose function has its own weights."""
     refuse_weights("from_callable", pretrained)
     return CallableMask(function)
-
-
-def _find_file(folder: Path, photo: str | os.PathLike[str]) -> Path:
-    stem = Path(photo).stem
-    for suffix in _SUFFIXES:
-        path = folder / f"{stem}{suffix}"
-        if path.is_file():
-            return path
-    raise PhotoError(f"{folder}: holds no mask for {Path(photo).name} ({stem} with {', '.join(_SUFFIXES)})")
 
 
 def _read_mask(path: Path, photo: Tensor) -> Tensor:
