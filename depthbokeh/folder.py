@@ -89,6 +89,7 @@ def render_folder(
     for note in renderer.notes:
         console.print(note, markup=False, highlight=False)
     outcomes = render_photos(tasks, renderer, make_paths) if workers == 1 else _share(tasks, build, make_paths, workers)
+    del renderer  # each process has its own
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     rendered = failed = 0
     with (

@@ -112,7 +112,10 @@ class FileDepth(nn.Module):
         if self.path.is_dir():
             if names is None or len(names) != batch:
                 came = "none" if names is None else len(names)
-                raise ValueError(f"names are {came}: expected {batch}, one for each photo, to find it in {self.path}")
+                raise ValueError(
+                    f"names are {came}: expected {batch}, one for each photo, to find its file in the folder "
+                    f"{self.path}; a pipeline, which knows no names, is given the map that this returns"
+                )
             paths = [find_map(self.path, name) for name in names]
         maps = [read_disparity_file(path, self.kind, (height, width)) for path in paths]
         return torch.cat([photo.new_zeros(0, 1, height, width), *(m.to(photo) for m in maps)]).expand(batch, -1, -1, -1)

@@ -69,9 +69,10 @@ class FileMask(MaskModel):
         paths = [self.path]
         if self.path.is_dir():
             if names is None or len(names) != len(photo):
-                came = "missing" if names is None else f"{len(names)}"
+                came = "none" if names is None else len(names)
                 raise ValueError(
-                    f"names are {came}: expected {len(photo)}, one for each photo, to find it in {self.path}"
+                    f"names are {came}: expected {len(photo)}, one for each photo, to find its file in the folder "
+                    f"{self.path}; a pipeline, which knows no names, is given the mask that this returns"
                 )
             paths = [find_map(self.path, name) for name in names]
         masks = [photo.new_zeros(0, 1, *photo.shape[2:]), *(_read_mask(path, photo) for path in paths)]
