@@ -65,8 +65,10 @@ class BokehPipeline(nn.Module):
         >>> pipeline(torch.rand(1, 3, 32, 32)).bokeh.shape
         torch.Size([1, 3, 32, 32])
         >>> photos = [torch.rand(3, 32, 48), torch.rand(3, 24, 24)]
-        >>> [rendering.bokeh.shape[2:] for rendering in pipeline(photos, strength=2.0)]
-        [torch.Size([32, 48]), torch.Size([24, 24])]
+        >>> for rendering in pipeline(photos, strength=2.0):
+        ...     print(rendering.bokeh.shape)
+        torch.Size([1, 3, 32, 48])
+        torch.Size([1, 3, 24, 24])
     """
 
     def __init__(
