@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from toy_training import make_trainer, read_losses
 
 from depthbokeh.models.checkpoints import CheckpointError
@@ -41,6 +42,13 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen) -> None:
             return
         time.sleep(0.02)
     pytest.fail(f"step {step} was not reached: {process.stdout.read() if process.poll() is not None else ''}")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state():
+    """Accelerate keeps the precision of a process's first training."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +89,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
 
 
 def test_it_learns_the_mask_from_bokeh_alone(tmp_path):
-    trainer = make_trainer(tmp_path, steps=250, batch=4, validate_every=250, save_every=250, dropout=0.0)
+    trainer = make_trainer(tmp_path, steps=200, batch=4, validate_every=200, save_every=200, dropout=0.0)
     before = trainer._validate(finetune.RunLog(tmp_path, 0, main=False, total=1))
     after = trainer.train().scores
     assert before.mask_iou < 0.5

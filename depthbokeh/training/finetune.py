@@ -258,7 +258,8 @@ class Trainer:
 
     def _save_best(self, log: RunLog) -> None:
         judged = self._judged
-        judged.pipeline.strength = float(judged.lens(None).strength)
+        with torch.no_grad():
+            judged.pipeline.strength = float(judged.lens(None).strength)
         try:
             judged.pipeline.save_pretrained(self._run / "best", overwrite=True)
         except PhotoError as error:
