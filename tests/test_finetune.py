@@ -89,7 +89,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
 
 
 def test_it_learns_the_mask_from_bokeh_alone(tmp_path):
-    trainer = make_trainer(tmp_path, steps=200, batch=4, validate_every=200, save_every=200, dropout=0.0)
+    trainer = make_trainer(tmp_path, steps=300, schedule="constant", validate_every=300, save_every=300, dropout=0.0)
     before = trainer._validate(finetune.RunLog(tmp_path, 0, main=False, total=1))
     after = trainer.train().scores
     assert before.mask_iou < 0.5

@@ -48,6 +48,7 @@ class FinetuneConfig:
         learn_per_photo: What of it is learned for each photo too.
         match_exposure: Whether pictures are exposed as the photographs before they are compared.
         loss: What counts how much.
+        settle: Share of the steps over which sparsity and smoothness grow to their full weights.
         steps: Optimizer steps.
         batch: Photos in a step, of all processes together, before ``accumulate``.
         accumulate: Batches to an optimizer step.
@@ -92,6 +93,7 @@ class FinetuneConfig:
     learn_per_photo: tuple[str, ...] = ()
     match_exposure: bool = True
     loss: LossWeights = field(default_factory=LossWeights)
+    settle: float = 0.5
     steps: int = 20_000
     batch: int = 4
     accumulate: int = 1
@@ -122,6 +124,7 @@ class FinetuneConfig:
         for name in ("lr", "lens_lr"):
             _require(0 < getattr(self, name) < 1e3, name, getattr(self, name), "a positive rate")
         _require(self.gap >= 0, "gap", self.gap, "a disparity, at least 0")
+        _require(0 <= self.settle <= 1, "settle", self.settle, "a share, 0 to 1")
         _require(0 <= self.ema < 1, "ema", self.ema, "a decay, 0 <= ema < 1")
         _require(self.clip is None or self.clip > 0, "clip", self.clip, "a positive norm, or none")
 

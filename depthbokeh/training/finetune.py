@@ -187,6 +187,7 @@ class Trainer:
         """One optimizer step; returns the parts of the loss, means over batches and processes."""
         accelerator, config = self._accelerator, self._config
         sums: dict[str, Tensor] = {}
+        settled = min(1.0, self._step / max(1.0, config.settle * config.steps))
         for _ in range(config.accumulate):
             batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in next(batches).items()}
             with accelerator.accumulate(self._model):
@@ -194,7 +195,7 @@ class Trainer:
                     prediction = self._model(
                         batch["photo"], batch.get("disparity"), batch["longer_side"], batch["number"]
                     )
-                parts = self._loss(prediction.bokeh, batch["bokeh"], prediction.mask, batch["photo"])
+                parts = self._loss(prediction.bokeh, batch["bokeh"], prediction.mask, batch["photo"], settled=settled)
                 self._require_finite(parts["total"], batch["number"])
                 accelerator.backward(parts["total"])
                 if accelerator.sync_gradients and config.clip is not None:

@@ -151,7 +151,9 @@ class BokehLoss(nn.Module):
 
             self._lpips = Lpips().requires_grad_(False)
 
-    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None, photo: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, prediction: Tensor, target: Tensor, mask: Tensor | None, photo: Tensor, *, settled: float = 1.0
+    ) -> dict[str, Tensor]:
         """Compares.
 
         Args:
@@ -159,6 +161,8 @@ class BokehLoss(nn.Module):
             target: ``(B, 3, H, W)``, sRGB 0..1.
             mask: ``(B, 1, H, W)``, 0..1.
             photo: ``(B, 3, H, W)``, sRGB 0..1, what it is a mask of.
+            settled: By how much sparsity and smoothness count already, 0..1: before a mask has found the subject, they
+                would rather have none.
 
         Returns:
             ``total``, and its parts before they are weighed; scalars, means over the batch.
