@@ -33,7 +33,7 @@ _MASK = _Kind(
     "mask",
     create_mask_model,
     list_mask_models,
-    ("deeplabv3_resnet50", "mask_rcnn_resnet50_fpn"),
+    ("mask_rcnn_resnet50_fpn", "deeplabv3_resnet50"),
     "grabcut",
     "the subject is cut out by colour",
 )
