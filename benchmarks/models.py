@@ -24,30 +24,6 @@ from tap_loop import describe_machine
 from torch import Tensor, nn
 
 from depthbokeh.models import TiledModel, create_depth_model, create_mask_model
-from depthbokeh.models.vision import import_transformers
-
-
-def _make_depth_anything() -> nn.Module:
-    """Depth Anything V2 Small with random weights; its shape is the published configuration's."""
-    transformers = import_transformers()
-    backbone = transformers.Dinov2Config(
-        hidden_size=384,
-        num_attention_heads=6,
-        num_hidden_layers=12,
-        image_size=518,
-        patch_size=14,
-        out_indices=[3, 6, 9, 12],
-        apply_layernorm=True,
-        reshape_hidden_states=False,
-    )
-    config = transformers.DepthAnythingConfig(
-        backbone_config=backbone,
-        reassemble_hidden_size=384,
-        neck_hidden_sizes=[48, 96, 192, 384],
-        fusion_hidden_size=64,
-    )
-    return create_depth_model("transformers", model=transformers.DepthAnythingForDepthEstimation(config))
-
 
 MASKS = (
     "grabcut",
@@ -68,7 +44,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "megadepth": partial(create_depth_model, "megadepth"),
     "megadepth half": partial(create_depth_model, "megadepth", input_mode="half"),
     "megadepth tiled": lambda: TiledModel(create_depth_model("megadepth", input_mode="full").eval(), size=512),
-    "depth_anything_v2": _make_depth_anything,
+    "depth_anything_v2": partial(create_depth_model, "depth_anything_v2"),
 }
 
 
@@ -100,7 +76,9 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, "--size", "x".join(map(str, arguments.size))]
     command += ["--repeats", str(arguments.repeats), "--probe", name]
     busy = os.getloadavg()[0]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Whatever is freed goes back at once, or the memory of the photo's making would serve the model unseen.
+    allocator = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **allocator})
     if result.returncode:
         raise RuntimeError(f"{name}: {(result.stderr.strip().splitlines() or ['killed'])[-1]}")
     row: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
