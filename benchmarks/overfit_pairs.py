@@ -34,7 +34,7 @@ Size = tuple[int, int]
 
 # One setting for all pairs.
 SIZE = (192, 288)
-STEPS, LENS_STEPS = 100, 25
+STEPS, LENS_STEPS = 100, 60
 MASK_RATE, LENS_RATE = 0.05, 0.1
 # Subjects of 1 % of the frame are among these pairs, and the box bounds the area anyway.
 LOSS = LossWeights(area=0.0, sparsity=0.0, smoothness=0.05)
