@@ -54,7 +54,8 @@ def test_mask_of_a_pair_is_learned_from_its_photograph(item):
     assert (mask[box == 0] == 0).all()
 
 
-def test_curves_of_a_pair_become_a_table_and_a_figure(item, tmp_path):
+def test_curves_of_a_pair_become_a_table_and_a_figure(item, tmp_path, monkeypatch):
+    monkeypatch.setattr(overfit_pairs, "LENS_STEPS", 10)
     item = {**item, "longer_side": torch.tensor([200.0])}  # radii that have a gradient
     curves, pictures = overfit_pairs.run_pair(item, steps=2, every=25)
     assert set(pictures) == set(overfit_pairs.MODES)
