@@ -35,10 +35,12 @@ def finetune(
         return
     told = {**(read_config(config) if config else {}), **parse_flags(context.args)}
     from .training import finetune as trainer
-    from .training.setup import build_trainer, open_run
+    from .training.setup import build_trainer, keep_config, open_run
 
     chosen: FinetuneConfig = open_run(run, told, resume=resume)
     training = build_trainer(chosen, run)
+    if not resume and training.is_main:
+        keep_config(chosen, run)
     if resume:
         typer.echo(f"{run}: goes on from step {training.resume()}", err=True)
     try:

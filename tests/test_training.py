@@ -14,7 +14,7 @@ from depthbokeh.training.config import FinetuneConfig, read_config
 from depthbokeh.training.lens import LensParameters
 from depthbokeh.training.losses import BokehLoss, LossWeights, area_loss, match_gain, smoothness_loss, sparsity_loss
 from depthbokeh.training.model import split_subject
-from depthbokeh.training.setup import parse_split
+from depthbokeh.training.setup import build_trainer, parse_split
 from depthbokeh.training.validation import measure_iou
 
 
@@ -165,6 +165,11 @@ class TestConfig:
     def test_refuses(self, settings, message):
         with pytest.raises(ValueError, match=message):
             FinetuneConfig.from_dict(settings)
+
+    def test_a_blur_too_small_to_learn_from_is_refused(self, tmp_path):
+        config = FinetuneConfig(data=str(tmp_path), size=(96, 144), strength=0.01, gap=0.3)
+        with pytest.raises(ValueError, match=r"by 0\.43 px at first"):
+            build_trainer(config, tmp_path)
 
     def test_flags(self):
         told = parse_flags(["--lr", "1e-4", "--crop", "64,96", "--no-such=x", "--train-depth", "--learn=strength,gain"])

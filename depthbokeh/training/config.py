@@ -155,7 +155,7 @@ class FinetuneConfig:
         for name, value in values.items():
             default = getattr(defaults, name)
             if isinstance(default, tuple) or (name == "crop" and value is not None):
-                values[name] = tuple(value)
+                values[name] = (value,) if isinstance(value, str) else tuple(value)
             elif default is not None and isinstance(value, bool) is not isinstance(default, bool):
                 raise ValueError(f"{name} is {value!r}: expected something like {default!r}")
             elif isinstance(default, float) and isinstance(value, (int, str)):

@@ -101,6 +101,11 @@ class Trainer:
         self._step, self._best, self._stale = 0, float("-inf"), 0
 
     @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self._accelerator.is_main_process)
+
+    @property
     def _unwrapped(self) -> LearnedPipeline:
         return cast("LearnedPipeline", self._accelerator.unwrap_model(self._model))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from depthbokeh.training.lens import LensParameters, LensQuantity
 from depthbokeh.training.model import LearnedPipeline
 
 CONFIG = "config.yaml"
+_LEAST_RADIUS = 0.5
 
 
 def build_trainer(config: FinetuneConfig, run: Path) -> Trainer:
@@ -32,6 +34,12 @@ def build_trainer(config: FinetuneConfig, run: Path) -> Trainer:
         PhotoError: If there are no pairs.
         CheckpointError: If weights cannot be had or do not fit.
     """
+    least = config.strength * max(config.size) * config.gap
+    if config.train_mask and config.mask_gradient and least < _LEAST_RADIUS:
+        raise ValueError(
+            f"strength is {config.strength:g}, gap {config.gap:g}: blurs what is not subject by {least:.2f} px at "
+            f"first, expected at least {_LEAST_RADIUS} px: a smaller disk lies within its pixel, and nothing is learned"
+        )
     train_set = load_pairs(config, config.train_split, training=True)
     validation_set = None if config.val_split == "none" else load_pairs(config, config.val_split, training=False)
     return Trainer(build_model(config, len(train_set)), config, train_set, validation_set, run)
@@ -39,9 +47,12 @@ def build_trainer(config: FinetuneConfig, run: Path) -> Trainer:
 
 def build_model(config: FinetuneConfig, photos: int) -> LearnedPipeline:
     """The pipeline and its lens, for so many photos to learn from."""
-    mask_model = create_mask_model(
-        config.mask_model, pretrained=_find_pretrained(config.mask_weights), **config.mask_options
-    )
+    try:
+        mask_model = create_mask_model(
+            config.mask_model, pretrained=_find_pretrained(config.mask_weights), **config.mask_options
+        )
+    except TypeError as error:
+        raise ValueError(f"mask_options are {config.mask_options}: {error}") from error
     if not config.train_mask:
         mask_model.requires_grad_(False)
     depth_model: nn.Module | None = None
@@ -93,10 +104,10 @@ def parse_split(text: str) -> str | list[str]:
 
 
 def open_run(run: Path, settings: dict[str, Any], *, resume: bool) -> FinetuneConfig:
-    """The configuration of a run, which its folder keeps.
+    """The configuration of a run: one that goes on keeps it in its folder.
 
     Args:
-        run: The folder; made if it does not exist.
+        run: The folder.
         settings: What is asked for now; for a run that goes on, what of it differs is refused.
         resume: Whether the run goes on.
 
@@ -114,16 +125,24 @@ def open_run(run: Path, settings: dict[str, Any], *, resume: bool) -> FinetuneCo
             changed = [name for name in settings if asked[name] != config.to_dict()[name]]
             raise ValueError(f"{changed[0]} is not what the run was begun with: expected the same, or another --run")
         return config
-    if path.exists():
+    # Of several processes the first begins the folder, perhaps before the others come to look.
+    if path.exists() and os.environ.get("RANK", "0") == "0":
         raise PhotoError(f"{run}: holds a run already; --resume goes on with it")
-    config = FinetuneConfig.from_dict(settings)
+    return FinetuneConfig.from_dict(settings)
+
+
+def keep_config(config: FinetuneConfig, run: Path) -> None:
+    """Begin a run's folder with its configuration.
+
+    Raises:
+        PhotoError: If the folder cannot be made or written.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PhotoError(f"{run}: cannot be made: {error.strerror}") from error
-    with atomic_path(path, overwrite=False) as temporary:
+    with atomic_path(run / CONFIG, overwrite=False) as temporary:
         temporary.write_text(_to_yaml(config), encoding="utf-8")
-    return config
 
 
 def _to_yaml(config: FinetuneConfig) -> str:
