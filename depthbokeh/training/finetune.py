@@ -201,7 +201,7 @@ class Trainer:
                         batch["photo"], batch.get("disparity"), batch["longer_side"], batch["number"]
                     )
                 parts = self._loss(prediction.bokeh, batch["bokeh"], prediction.mask, batch["photo"], settled=settled)
-                self._require_finite(parts["total"], batch["number"])
+                self._require_finite(parts["total"].detach(), batch["number"])
                 accelerator.backward(parts["total"])
                 if accelerator.sync_gradients and config.clip is not None:
                     accelerator.clip_grad_norm_(self._model.parameters(), config.clip)
