@@ -12,8 +12,9 @@ REV ?= HEAD
 demo: $(VENV)/installed
 	$(BIN)/depthbokeh demo --output depthbokeh-demo.png --overwrite
 
+# A process for every processor, each with one thread: most tests are too small to share.
 test: $(VENV)/installed
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 # The CUDA kernels, emulated on the CPU: races, and accesses under the address sanitizer.
 sanitize: $(VENV)/installed

@@ -38,7 +38,10 @@ def finetune(
     from .training.setup import build_trainer, keep_config, open_run
 
     chosen: FinetuneConfig = open_run(run, told, resume=resume)
-    training = build_trainer(chosen, run)
+    try:
+        training = build_trainer(chosen, run)
+    except ImportError as error:
+        raise ValueError(f"fine-tuning needs the extra [train]: {error}; pip install 'depthbokeh[train]'") from error
     if not resume and training.is_main:
         keep_config(chosen, run)
     if resume:
