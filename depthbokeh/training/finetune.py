@@ -132,7 +132,7 @@ class Trainer:
         if self._accelerator.scaler is not None and state["scaler"]:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self._step, self._best, self._stale = state["step"], state["best"], state["stale"]
-        _set_random_state(state["random"][self._accelerator.process_index])
+        torch.set_rng_state(state["random"][self._accelerator.process_index])
         return self._step
 
     def train(self) -> Outcome:
@@ -312,10 +312,6 @@ def _gather(tensor: Tensor, accelerator: Any) -> list[Tensor]:
     from accelerate.utils import gather_object
 
     return cast("list[Tensor]", gather_object([tensor])) if accelerator.num_processes > 1 else [tensor]
-
-
-def _set_random_state(state: Tensor) -> None:
-    torch.set_rng_state(state)
 
 
 @contextmanager
