@@ -12,7 +12,7 @@ from torch import nn
 
 from .files import PhotoError, atomic_path
 from .models import create_depth_model, create_mask_model
-from .models.checkpoints import CheckpointError, load_checkpoint, read_checkpoint
+from .models.checkpoints import CheckpointError, load_checkpoint, read_checkpoint, save_checkpoint
 from .models.download import quiet_hub
 from .models.registry import find_recipe
 from .models.weights import is_offline
@@ -29,8 +29,6 @@ _Pipeline = TypeVar("_Pipeline", bound="BokehPipeline")
 
 def save_pipeline(pipeline: BokehPipeline, folder: str | os.PathLike[str], *, overwrite: bool) -> None:
     """See :meth:`depthbokeh.pipeline.BokehPipeline.save_pretrained`."""
-    from safetensors.torch import save_file
-
     folder = Path(folder)
     config: dict[str, Any] = {
         "format": _FORMAT,
@@ -50,10 +48,11 @@ def save_pipeline(pipeline: BokehPipeline, folder: str | os.PathLike[str], *, ov
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PhotoError(f"{folder}: cannot be made: {error.strerror}") from error
-    weights = {key: value.detach().cpu().contiguous() for key, value in pipeline.state_dict().items()}
     # The weights first: a folder with settings is a whole one.
-    with atomic_path(folder / _WEIGHTS, overwrite=overwrite) as path:
-        save_file(weights, path)
+    try:
+        save_checkpoint(pipeline, folder / _WEIGHTS, overwrite=overwrite)
+    except CheckpointError as error:
+        raise PhotoError(str(error)) from error
     with atomic_path(folder / _CONFIG, overwrite=overwrite) as path:
         path.write_text(text)
 
