@@ -68,13 +68,15 @@ class TestLosses:
         area_loss(mask).sum().backward()
         assert (mask.grad == 0).all()
 
-    def test_parts_are_weighed(self):
+    @pytest.mark.parametrize("settled", [1.0, 0.25, 0.0])
+    def test_parts_are_weighed(self, settled):
         photo, target = make_photo(), make_photo(1)
         mask = torch.rand(2, 1, 24, 24)
         weights = LossWeights(l1=0.5, ssim=0.3, area=1.0, sparsity=0.2, smoothness=0.1, binary=0.7)
-        parts = BokehLoss(weights)(photo, target, mask, photo)
+        parts = BokehLoss(weights)(photo, target, mask, photo, settled=settled)
         total = parts.pop("total")
-        expected = sum(getattr(weights, name) * value for name, value in parts.items())
+        counts = {name: settled if name in ("sparsity", "smoothness") else 1.0 for name in parts}
+        expected = sum(counts[name] * getattr(weights, name) * value for name, value in parts.items())
         assert set(parts) == {"l1", "ssim", "area", "sparsity", "smoothness", "binary"}
         assert total.item() == pytest.approx(expected.item(), rel=1e-5)
         assert parts["sparsity"].item() == pytest.approx(mask.mean().item(), rel=1e-5)

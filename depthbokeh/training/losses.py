@@ -188,7 +188,8 @@ class BokehLoss(nn.Module):
                 parts["smoothness"] = smoothness_loss(mask, photo).mean()
             if weights.binary:
                 parts["binary"] = binary_loss(mask).mean()
-        total = sum(
-            (getattr(weights, name) * part for name, part in parts.items()), torch.zeros_like(target[0, 0, 0, 0])
-        )
+        total = torch.zeros_like(target[0, 0, 0, 0])
+        for name, part in parts.items():
+            growing = settled if name in ("sparsity", "smoothness") else 1.0
+            total = total + growing * getattr(weights, name) * part
         return {"total": total, **parts}
