@@ -23,7 +23,7 @@ def person(rng: Rng, size: tuple[int, int], unit: float, x: float, base: float, 
     skin = to_linear(vary_color(rng, parse_color(rng.choice(_SKIN)), 0.05))
     hair = _comb(rng, size, unit)
     sprite = Sprite(size)
-    strands = [_strand(rng, x, y, head, unit) for _ in range(90)]
+    strands = [_strand(rng, x, y, head, unit) for _ in range(60)]
     falls = blob(rng, x, y + head * 0.05, head * 0.95, head * rng.uniform(1.1, 1.8), rough=0.02)
     sprite.paint(cover(size, falls, *strands), hair)
     if whole:
@@ -56,8 +56,8 @@ def _strand(rng: Rng, x: float, y: float, head: float, unit: float) -> Points:
     """One loose hair at the side of the head."""
     turn = rng.uniform(-np.pi, 0)
     root = (x + head * 0.85 * np.cos(turn), y + head * (0.2 + 1.1 * np.sin(turn)))
-    outwards = np.pi / 2 + np.sign(-np.cos(turn)) * rng.uniform(0, 0.5)
-    path = wander(rng, root, outwards, head * rng.uniform(0.4, 1.6), 0.5)
+    outwards = np.pi / 2 + np.sign(-np.cos(turn)) * rng.uniform(-0.2, 0.25)
+    path = wander(rng, root, outwards, head * rng.uniform(0.4, 1.1), 0.25)
     return limb(path, np.linspace(max(1.0, unit * 0.002), 0.6, len(path)))
 
 

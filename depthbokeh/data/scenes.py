@@ -84,7 +84,9 @@ class _Composer:
         """Puts the scene together and chooses the lens."""
         rng = self.rng
         backdrop = self._backdrop(photos)
-        distances = np.sort(rng.uniform(self.far + 0.04, self.near - 0.1, rng.integers(1, 5)))
+        # Who takes a portrait steps away from what is behind.
+        nearest = self.near * 0.7 if self.portraits else self.near - 0.1
+        distances = np.sort(rng.uniform(self.far + 0.04, nearest, rng.integers(1, 5)))
         things = [self._thing(float(disparity)) for disparity in distances]
         subject = self._subject()
         layers = [backdrop, *things, subject]
