@@ -40,21 +40,36 @@ from depthbokeh.training.setup import build_model, load_pairs
 from depthbokeh.training.validation import validate
 
 SIZE = (96, 144)
-PAIRS, UNSEEN = 480, 40
+PAIRS, UNSEEN = 640, 40
 WAYS = ("bokeh", "frozen", "no gradient", "true masks")
+LENS_STEPS = 200  # where the lens alone learns
 
-# Small enough for two cores; the layouts, the losses and the renderer are those of the full models.
+# Small enough for two cores and pictures of 144 x 96; layouts, losses and renderer are those of the full models.
 SMALL: dict[str, dict[str, Any]] = {
-    "deeplab": {"mask_model": "deeplab_mobilenet", "mask_options": {"backbone": "test_resnet", "width": 32}},
+    "deeplab": {
+        "lr": 3e-3,
+        "mask_model": "deeplab_mobilenet",
+        "mask_options": {"backbone": "test_resnet", "width": 32},
+    },
     "mask_rcnn": {
+        "lr": 1e-3,
         "mask_model": "mask_rcnn_resnet50_fpn",
         "mask_options": {
-            "classes": "person", "body": "resnet10", "channels": 32, "hidden": 64, "proposals": 60, "min_size": 96,
-            "trainable_layers": 5, "frozen_bn": False,
+            "classes": "person",
+            "body": "resnet10",
+            "channels": 32,
+            "hidden": 64,
+            "proposals": 60,
+            "min_size": 96,
+            "frozen_bn": False,
         },
     },
-    "xception": {"mask_model": "xception", "mask_options": {"backbone": "test_resnet", "width": 32}},
-}  # fmt: skip
+    "xception": {
+        "lr": 3e-3,
+        "mask_model": "xception",
+        "mask_options": {"backbone": "test_resnet", "width": 32, "stride": 8},
+    },
+}
 
 
 class MaskLearner(LearnedPipeline):
@@ -97,12 +112,11 @@ def make_config(data: Path, model: str, way: str, steps: int) -> FinetuneConfig:
         strength=0.04,
         learn_per_photo=("strength",),
         match_exposure=False,
-        steps=steps,
+        steps=min(steps, LENS_STEPS) if way == "frozen" else steps,
         batch=8,
-        lr=3e-3,
         clip=None,
         workers=0,
-        validate_every=100,
+        validate_every=200,
         save_every=steps,
         keep=1,
         **SMALL[model],
@@ -237,7 +251,7 @@ def main() -> None:
     """Parses the arguments and runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for finetune.json and finetune.md")
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--work", type=Path, help="folder for pairs and runs, kept; default: a temporary one")
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
     parser.add_argument("--pairs", type=Path, help=argparse.SUPPRESS)

@@ -134,12 +134,13 @@ def _create(
     pretrained: Pretrained = False,
     backbone_weights: Pretrained = False,
     backbone: str | None = None,
+    stride: int | None = None,
     **options: Any,
 ) -> Xception:
-    """Another ``backbone`` of timm's, such as ``"test_resnet"``, makes a small model for trials."""
+    """Another ``backbone``, such as ``"test_resnet"``, makes a small model, another ``stride`` one for small photos."""
     check_weights(name, pretrained, backbone_weights)
-    network, stride = _BACKBONES[name]
-    model = Xception(backbone or network, stride, backbone_weights=backbone_weights, **options)
+    network, usual = _BACKBONES[name]
+    model = Xception(backbone or network, stride or usual, backbone_weights=backbone_weights, **options)
     load_weights(model, name, pretrained)
     return model
 

@@ -16,7 +16,14 @@ from depthbokeh.models.masks.base import MaskModel
 from depthbokeh.models.masks.mask_rcnn.choice import Choice, choose, find_inside, find_under
 from depthbokeh.models.masks.mask_rcnn.detection import Detections, detect, propose, segment
 from depthbokeh.models.masks.mask_rcnn.keys import rename_keys
-from depthbokeh.models.masks.mask_rcnn.network import LIVING, Body, build_network, find_labels, name_labels
+from depthbokeh.models.masks.mask_rcnn.network import (
+    LIVING,
+    Body,
+    build_network,
+    find_labels,
+    name_labels,
+    open_heads,
+)
 from depthbokeh.models.masks.mask_rcnn.pasting import sample, unite
 from depthbokeh.models.registry import Pretrained, register_mask_model
 from depthbokeh.models.weights import find_weights
@@ -105,6 +112,7 @@ class MaskRCNN(MaskModel):
         self.proposals = proposals
         self._labels = list(range(1, len(name_labels()))) if classes is None else find_labels(classes)
         self._living = find_labels(LIVING)
+        open_heads(self.roi_heads, self._labels)
 
     def forward(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
+import torch
 from torch import nn
 
 from depthbokeh.models.vision import import_torchvision
@@ -15,6 +17,8 @@ Body: TypeAlias = Literal["resnet50", "resnet10"]
 
 LIVING = ("person", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 _NAMELESS = ("__background__", "N/A")
+# Of fresh weights: by what probability a region is the subject's, and a pixel in it.
+_SUBJECT, _MASK = 0.97, 0.05
 
 
 def build_network(body: Body, channels: int, hidden: int, frozen_bn: bool, trainable_layers: int) -> nn.Module:
@@ -61,6 +65,25 @@ def build_network(body: Body, channels: int, hidden: int, frozen_bn: bool, train
         mask_predictor=heads.MaskRCNNPredictor(channels, channels, classes),
     )
     return network
+
+
+def open_heads(heads: Any, labels: Sequence[int]) -> None:
+    """Sets the biases of fresh heads so that masks alone can teach them.
+
+    Every region counts as the subject's at first, but almost nothing in it as mask. With scores that begin at chance no
+    mask would matter, and from half a mask in every region the way leads to none at all: most of a photo is not
+    subject. To begin with the share that is expected is due to T.-Y. Lin et al., Focal Loss for Dense Object
+    Detection, 2017.
+
+    Args:
+        heads: torchvision's ``RoIHeads``.
+        labels: Of the classes that may be subject.
+    """
+    scores, masks = heads.box_predictor.cls_score.bias, heads.mask_predictor.mask_fcn_logits.bias
+    others = len(scores) - len(labels)
+    with torch.no_grad():
+        scores[list(labels)] += math.log(_SUBJECT / (1 - _SUBJECT) * others / len(labels))
+        masks += math.log(_MASK / (1 - _MASK))
 
 
 def name_labels() -> list[str]:
