@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 
@@ -64,17 +64,11 @@ def native_extension() -> dict:
     return {"ext_modules": [extension], "cmdclass": {"build_ext": OptionalBuild}, "options": options}
 
 
-# The sources travel inside the package, for the compilation on first use.
+# The sources travel inside the package, for the compilation on first use; the tests' emulation of CUDA does not.
 setup(
-    packages=[
-        "depthbokeh",
-        "depthbokeh.data",
-        "depthbokeh.models",
-        "depthbokeh.models.masks",
-        "depthbokeh.models.depth",
-        "depthbokeh._cuda",
-    ],
+    packages=[*find_packages(ROOT, include=["depthbokeh", "depthbokeh.*"]), "depthbokeh._cuda"],
     package_dir={"depthbokeh._cuda": "cuda"},
     package_data={"depthbokeh": ["py.typed"], "depthbokeh._cuda": ["*.h", "*.cpp", "*.cu", "*.cuh", "cpu/*"]},
+    include_package_data=False,
     **native_extension(),
 )
