@@ -49,12 +49,12 @@ def _load(may_compile: bool) -> Native:
     sources = _build.find_sources()
     wanted = _build.hash_sources(sources) if sources else None
     for path in sorted(Path(__file__).parent.glob("_C*.so")):
-        if wanted is None or wanted.encode() in path.read_bytes():
+        if (wanted is None or wanted.encode() in path.read_bytes()) and _has_asked_kernels(path):
             return _open(path, "prebuilt")
     if sources is None or wanted is None:
         return Native(None, "neither a prebuilt library nor its sources are part of this installation")
     cached = _cache_folder(wanted) / "depthbokeh_native.so"
-    if cached.is_file():
+    if cached.is_file() and _has_asked_kernels(cached):
         return _open(cached, "compiled on first use")
     if not may_compile:
         return Native(None, "not compiled yet (done on first use)")
@@ -67,6 +67,15 @@ def _load(may_compile: bool) -> Native:
         lines = str(error).strip().splitlines()
         return Native(None, f"compilation failed: {next((line for line in lines if 'error:' in line), lines[0])}")
     return _open(cached, "compiled on first use")
+
+
+def _has_asked_kernels(path: Path) -> bool:
+    """False if ``DEPTHBOKEH_CUDA=1`` asks for CUDA kernels, this torch can run them and a library has none.
+
+    A wheel's library has none, since it serves every torch: its sources are then compiled in its place.
+    """
+    asked = os.environ.get("DEPTHBOKEH_CUDA") == "1" and torch.version.cuda is not None
+    return not asked or b".nv_fatbin" in path.read_bytes()  # the section that holds code for a GPU
 
 
 def _open(path: Path, origin: str) -> Native:

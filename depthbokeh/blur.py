@@ -145,4 +145,6 @@ def _explain_missing(device: torch.device) -> str:
     native = _native.load()
     if device.type not in ("cpu", "cuda"):
         return f"there is none for {device.type}"
-    return "the library was compiled without CUDA (no nvcc)" if native.loaded else native.origin
+    if native.loaded:
+        return "the library has no CUDA kernels (with nvcc on PATH, DEPTHBOKEH_CUDA=1 compiles them)"
+    return native.origin

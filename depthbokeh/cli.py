@@ -352,7 +352,7 @@ def _describe_cuda() -> str:
 
     if ops.has_kernels("cuda"):
         return "in the library"
-    return "none; CUDA tensors run the reference, slower (nvcc on PATH builds them)"
+    return "none; CUDA tensors run the reference, slower (with nvcc on PATH, DEPTHBOKEH_CUDA=1 compiles them)"
 
 
 if __name__ == "__main__":

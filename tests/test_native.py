@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from depthbokeh import _build, _native, ops
 
@@ -62,3 +63,28 @@ def test_loaded_library_was_built_from_these_sources():
         assert "CI" not in os.environ, _native.load().origin
         pytest.skip(_native.load().origin)
     assert ops.build_info() == _build.hash_sources(_build.find_sources())
+
+
+@pytest.mark.parametrize(
+    ("asked", "cuda", "content", "taken"),
+    [
+        ("1", "13.0", b"", False),  # a wheel's library
+        ("1", "13.0", b".nv_fatbin", True),
+        ("1", None, b"", True),  # this torch cannot run CUDA kernels
+        ("0", "13.0", b"", True),
+    ],
+)
+def test_cuda_kernels_that_are_asked_for_are_compiled(monkeypatch, tmp_path, asked, cuda, content, taken):
+    monkeypatch.setenv("DEPTHBOKEH_CUDA", asked)
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(_native, "__file__", str(tmp_path / "_native.py"))
+    monkeypatch.setattr(_native, "_open", lambda path, origin: _native.Native(path, origin))
+    wanted = _build.hash_sources(_build.find_sources())
+    prebuilt, cached = tmp_path / "_C.abi3.so", _native._cache_folder(wanted) / "depthbokeh_native.so"
+    prebuilt.write_bytes(wanted.encode() + content)
+    assert (_native._load(may_compile=False).path == prebuilt) is taken
+    prebuilt.unlink()
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(content)
+    assert (_native._load(may_compile=False).path == cached) is taken
