@@ -69,7 +69,7 @@ def test_source_distribution_has_what_building_and_testing_need(monkeypatch):
     for folder in ("cuda", "tests"):
         needed = [path for path in (ROOT / folder).rglob("*") if path.suffix in NATIVE | {".py"}]
         assert {path.relative_to(ROOT).as_posix() for path in needed} <= packed, folder
-    assert {"CHANGELOG.md", "CITATION.cff", "Makefile", "mkdocs.yml", "docs/index.md"} <= packed
+    assert {"CHANGELOG.md", "CITATION.cff", "Makefile", "docs/index.md", ".github/workflows/ci.yml"} <= packed
     assert not [path for path in packed if path.endswith((".pyc", ".so"))]
 
 
