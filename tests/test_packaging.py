@@ -103,3 +103,26 @@ def test_commands_can_be_imported():
     for target in scripts.values():
         module, _, name = target.partition(":")
         assert callable(getattr(import_module(module), name)), target
+
+
+def test_extras_are_those_of_the_documentation():
+    tomllib = pytest.importorskip("tomllib")
+    extras = set(tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"])
+    table = read("docs/install.md").partition("## Extras")[2].partition("\n## ")[0]
+    assert {
+        name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    } == extras
+    texts = [path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]]
+    texts += [path.read_text(encoding="utf-8") for path in (ROOT / "depthbokeh").rglob("*.py")]
+    named = {
+        name for text in texts for names in re.findall(r"depthbokeh\[([\w,]+)\]", text) for name in names.split(",")
+    }
+    assert {"transformers", "exr"} <= named <= extras
+
+
+def test_torch_of_the_documentation_is_that_of_the_package():
+    oldest, beyond = re.search(r'"torch>=([\d.]+),<([\d.]+)"', read("pyproject.toml")).groups()
+    newest = re.search(r"torch from ([\d.]+) up to ([\d.]+\d)", read("docs/install.md")).groups()
+    major, minor = beyond.split(".")
+    assert newest == (oldest, f"{major}.{int(minor) - 1}")
+    assert re.search(r"^TORCH \?= ([\d.]+)$", read("Makefile"), re.MULTILINE).group(1).startswith(f"{newest[1]}.")
