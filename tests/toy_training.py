@@ -86,10 +86,17 @@ def read_losses(run: Path) -> dict[int, float]:
     return {line["step"]: line["total"] for line in lines if "total" in line}
 
 
-if __name__ == "__main__":
+def train(run: Path, steps: int, *flags: str) -> None:
+    """What the program does; with one thread, so that it is the same to the last bit wherever it runs."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     # Dropout draws for each process on its own; what is to be equal for any number of them does without.
-    trainer = make_trainer(Path(sys.argv[1]), steps=int(sys.argv[2]), dropout=0.0 if "--plain" in sys.argv else 0.1)
-    if "--resume" in sys.argv:
+    trainer = make_trainer(run, steps=steps, dropout=0.0 if "--plain" in flags else 0.1)
+    if "--resume" in flags:
         trainer.resume()
     print(trainer.train())
+    torch.set_num_threads(threads)
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
