@@ -12,7 +12,9 @@ from mkdocs.exceptions import PluginError
 # What pymdownx.arithmatex leaves of $...$ and of $$...$$.
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 # Anything that a browser fetches by itself; a link waits for the reader.
-_FETCHED = re.compile(r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b[^>]*?(?:src|href)="((?:https?:)?//[^"]*)"')
+_FETCHED = re.compile(
+    r'<(?:script|img|iframe|source|link(?! rel="canonical"))\b[^>]*?(?:src|href)="((?:https?:)?//[^"]*)"'
+)
 
 
 def on_page_content(content: str, **_: Any) -> str:

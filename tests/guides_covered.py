@@ -16,7 +16,6 @@ from guides_shell import (
     check_make,
     parse_depthbokeh,
     parse_launcher,
-    parse_script,
     run_depthbokeh,
     write_photo_and_maps,
 )
@@ -71,6 +70,10 @@ COVERED: dict[str, Cover] = {
         "--max-size;96", _LARGE, (600, 400)
     ),
     "depthbokeh weights get mask_rcnn_resnet50_fpn megadepth": parse("downloads; tests/test_weights.py has a server"),
+    "depthbokeh render photo.jpg -o bokeh.jpg --disparity disparity.png --quality exact": add(
+        "--max-size;32", "hundreds of views take ten seconds"
+    ),
+    "depthbokeh fit photo.jpg bokeh.jpg --disparity disparity.png": add("--max-size;32", "takes five seconds"),
     "depthbokeh synthesize --pairs 500 --out pairs/": add(
         "--pairs;1;--size;48x32;--samples;8;--workers;1", "500 pairs take an hour"
     ),
@@ -104,6 +107,7 @@ COVERED: dict[str, Cover] = {
 # Replaced in Python blocks before they run: page, what stands there, what runs, why.
 PYTHON: list[tuple[str, str, str, str]] = [
     ("docs/data.md", "num_workers=4", "num_workers=0", "no processes are started by a test"),
+    ("docs/data.md", "crop=(512, 512)", "crop=(32, 48)", "the pictures here have 96 x 64 pixels"),
 ]
 
 # Options of other programs that pages mention.

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import fields
+from functools import cache
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ def run_depthbokeh(arguments: Sequence[str]) -> None:
     if "finetune" in arguments:
         _forget_processes()
     # Examples are each for itself: what an earlier one wrote must not stop the next.
-    for option, value in zip(arguments, arguments[1:], strict=False):
+    for option, value in pairwise(arguments):
         if option in ("-o", "--output", "--out", "--json"):
             _remove(Path(value))
     result = CliRunner().invoke(cli.app, list(arguments))
@@ -97,6 +99,7 @@ def _forget_processes() -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+@cache
 def make_parser() -> Any:
     """The command line as click has it, whose commands check their arguments and do nothing else."""
     group = typer.main.get_command(cli.app)
@@ -127,7 +130,7 @@ def parse_depthbokeh(arguments: Sequence[str]) -> None:
         with redirect_stdout(StringIO()):  # of --help
             make_parser().main(list(arguments), prog_name="depthbokeh", standalone_mode=False)
     except Exception as error:
-        told = getattr(error, "format_message", lambda: error)()
+        told = error.format_message() if hasattr(error, "format_message") else error
         raise AssertionError(f"depthbokeh {' '.join(arguments)} is not understood: {told}") from error
 
 

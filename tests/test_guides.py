@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import os
 import pkgutil
 import re
 import shutil
@@ -103,29 +102,101 @@ class TestWhatIsNotRun:
             assert f"make {target} " in script
 
 
-class TestText:
-    """Names between backticks exist."""
+def check_options(text: str, page: str = "") -> None:
+    """Fails if an option between backticks is none of any command, or none of the script before it."""
+    known = list_options() | set(FOREIGN_OPTIONS)
+    for span in find_spans(text):
+        script = re.match(r"python (\w+/\w+\.py)", span)
+        place = (ROOT / script[1]).read_text() if script else known
+        for option in _OPTION.findall(span):
+            assert option in place, f"{page}: {span}"
 
-    @pytest.mark.parametrize("page", PAGES)
-    def test_options(self, page):
-        known = list_options() | set(FOREIGN_OPTIONS)
-        scripts = {path.name: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
-        for span in find_spans(PAGES[page].read_text()):
-            script = re.match(r"python \w+/(\w+\.py)", span)
-            for option in _OPTION.findall(span):
-                assert option in (scripts[script[1]] if script else known), f"{page}: {span}"
 
-    @pytest.mark.parametrize("page", PAGES)
-    def test_commands(self, page):
-        for span in find_spans(PAGES[page].read_text()):
-            words = span.split()
-            if words[0] == "depthbokeh" and len(words) > 1 and re.fullmatch("[a-z]+", words[1]):
-                parse_depthbokeh([words[1], "--help"])
+def check_commands(text: str) -> None:
+    """Fails if a command between backticks does not exist."""
+    for words in map(str.split, find_spans(text)):
+        if words[0] == "depthbokeh" and len(words) > 1 and re.fullmatch("[a-z]+", words[1]):
+            parse_depthbokeh([words[1], "--help"])
 
-    @pytest.mark.parametrize("page", PAGES)
-    def test_names_and_files(self, page):
-        for span in find_spans(PAGES[page].read_text()):
-            if re.fullmatch(r"depthbokeh(\.\w+)+", span) and span != "depthbokeh.cli":
-                pkgutil.resolve_name(span)
-            elif re.fullmatch(r"(benchmarks|tests|cuda|examples|depthbokeh|docs)/[\w/.-]+", span):
-                assert (ROOT / span).exists() or (ROOT / "docs" / span).exists(), f"{page}: {span}"
+
+def check_names(text: str, page: str = "") -> None:
+    """Fails if a dotted name of the package, or a file of the project, between backticks does not exist."""
+    for span in find_spans(text):
+        if re.fullmatch(r"depthbokeh(\.\w+)+", span) and span != "depthbokeh.cli":
+            pkgutil.resolve_name(span)
+        elif re.fullmatch(r"(benchmarks|tests|cuda|examples|depthbokeh|docs)/[\w/.-]+", span):
+            assert (ROOT / span).exists(), f"{page}: {span}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_stands_between_backticks_exists(page):
+    text = PAGES[page].read_text()
+    check_options(text, page)
+    check_commands(text)
+    check_names(text, page)
+
+
+class TestMistakesAreFound:
+    """A slip of the pen anywhere in a page makes a test above fail."""
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "depthbokeh rendr photo.jpg -o new.jpg",
+            "depthbokhe render photo.jpg -o new.jpg",
+            "depthbokeh render foto.jpg -o new.jpg",
+            "depthbokeh render photo.jpg -o new.jpg --strenght 3",
+            "depthbokeh render photo.jpg -o new.jpg --aperture polygone:6",
+            "depthbokeh render photo.jpg -o new.gif",
+            "depthbokeh evaluate --target bokeh/ --out report/",
+            "python benchmarks/qualty.py",
+            "make tests",
+            "cd somewhere",
+        ],
+    )
+    def test_in_a_command_that_is_run(self, command, workspace):
+        with pytest.raises(AssertionError, match=re.escape(command)):
+            run_shell(Block("page.md", 1, "sh", f"{command}\n"))
+
+    @pytest.mark.parametrize("command", COVERED)
+    def test_in_a_command_of_the_table(self, command, workspace):
+        """Spelt wrong it is another command; and its check finds an option that does not exist."""
+        wrong = re.sub(r"(--?[a-z][\w-]*)(?!.*--?[a-z])", r"\1x", command) if " -" in command else f"{command}x"
+        assert wrong != command
+        with pytest.raises(AssertionError):
+            run_shell(Block("page.md", 1, "sh", f"{wrong}\n"))
+        if command.split()[0] not in (".", "make") and " -" in command:
+            with pytest.raises(AssertionError):
+                COVERED[command].run(read_commands(wrong)[0])
+
+    @pytest.mark.parametrize("code", ["import depthbokeh\ndepthbokeh.scater_blur\n", ">>> 1 + 1\n3\n", ">>> nothing\n"])
+    def test_in_python(self, code, workspace):
+        with pytest.raises((AssertionError, AttributeError)):
+            run_python(Block("page.md", 1, "python", code), {})
+
+    @pytest.mark.parametrize("text", ["```pyhton\n1\n```\n", "```\nmake\n```\n", "```sh\nmake test\n"])
+    def test_in_a_fence(self, text):
+        with pytest.raises(ValueError, match=r"page\.md"):
+            read_blocks(text, "page.md")
+
+    @pytest.mark.parametrize(
+        ("check", "text"),
+        [
+            (check_options, "With `--no-algin` nothing moves."),
+            (check_options, "See `python benchmarks/quality.py --dta DIR`."),
+            (check_commands, "See `depthbokeh rendr PHOTO`."),
+            (check_names, "`depthbokeh.optics.thin_lens` is there."),
+            (check_names, "`benchmarks/qualty.py` measures."),
+        ],
+    )
+    def test_in_the_text(self, check, text):
+        with pytest.raises(Exception, match=r"algin|dta|rendr|thin_lens|qualty"):
+            check(text)
+
+    def test_continued_lines_comments_and_variables_are_read_as_a_shell_reads_them(self):
+        code = "# first\nA=1 make x \\\n    'y z'  # last\n\n"
+        (command,) = read_commands(code)
+        assert command.words == ("make", "x", "y z")
+        assert command.environment == (("A", "1"),)
+        (block,) = read_blocks(f"1. text\n\n    ```sh\n    {code.strip()}\n    ```\n", "page.md")
+        assert (block.line, block.language) == (4, "sh")
