@@ -14,6 +14,7 @@ from guides import Command
 from guides_shell import (
     check_in_file,
     check_make,
+    check_on_gpu,
     parse_depthbokeh,
     parse_launcher,
     run_depthbokeh,
@@ -65,6 +66,10 @@ COVERED: dict[str, Cover] = {
     "pip install torch==2.13.0": Cover(check_in_file("Makefile"), "the Makefile does it, and .ci/run by it"),
     "pip install 'setuptools>=77' wheel ninja": Cover(check_in_file("Makefile"), "likewise"),
     "pip install --no-build-isolation .": Cover(check_in_file("Makefile"), "likewise, as an editable installation"),
+    "DEPTHBOKEH_CUDA=1 pip install --no-build-isolation .": Cover(
+        check_in_file("Makefile"), "needs nvcc; tests/test_native.py has find_cuda"
+    ),
+    "benchmarks/on_gpu.sh results check": Cover(check_on_gpu, "needs a GPU"),
     "depthbokeh render photo.jpg -o bokeh.jpg --subject 420,80,600,940": add("--max-size;96", _LARGE, (1040, 1040)),
     "depthbokeh render photo.jpg -o bokeh.jpg --disparity disparity.png --focus 512,300": add(
         "--max-size;96", _LARGE, (600, 400)

@@ -211,6 +211,16 @@ def check_make(words: Sequence[str]) -> None:
         raise AssertionError(told.stderr)
 
 
+def check_on_gpu(words: Sequence[str]) -> None:
+    """Looks for the steps that ``benchmarks/on_gpu.sh FOLDER STEP...`` is asked for."""
+    script = ROOT / words[0]
+    if not os.access(script, os.X_OK):
+        raise AssertionError(f"{words[0]}: no such program")
+    for step in words[2:]:
+        if f"if wanted {step};" not in script.read_text():
+            raise AssertionError(f"{words[0]} has no step {step!r}")
+
+
 def check_in_file(name: str) -> Callable[[Sequence[str]], None]:
     """A check that a file of the project has every requirement and option of a ``pip install``."""
 
