@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class MaskNetwork(nn.Module):
     def __init__(self, width: int = 24) -> None:
         super().__init__()
         widths = (3, width, width, 2 * width, 2 * width)
-        steps = zip(widths[:-1], widths[1:], strict=True)
+        steps = pairwise(widths)
         self.down = nn.ModuleList(nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in steps)
         self.say = nn.ModuleList(nn.Conv2d(width, 1, 3, padding=1) for width in widths[1:])
 

@@ -1,14 +1,15 @@
 """Finds the lens of a pair: blur strength, focus, exposure and the shape of the aperture.
 
-``python examples/recover_lens.py`` makes up a scene, traces it through a lens with six blades that lets in more light,
-and fits lenses of several shapes to the two pictures; ``--size 96x64 --shapes disk polygon:6`` is the short form. For
-one's own pair: ``--photo sharp.jpg --bokeh open.jpg --disparity near_is_bright.png``.
+``python examples/recover_lens.py`` makes up a scene, traces it through a mirror lens, whose blur is a ring, at a longer
+exposure, and fits lenses of several shapes to the two pictures; ``--size 96x64 --shapes disk ring:0.5`` is the short
+form. For one's own pair: ``--photo sharp.jpg --bokeh open.jpg --disparity near_is_bright.png``.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from depthbokeh.photo import read_map, read_photo, write_photo
 
 _SEED = 7
 _SHAPES = ("disk", "gaussian", "polygon:5", "polygon:6", "ring:0.5")
-_TRUE_SHAPE, _TRUE_GAIN = "polygon:6", 1.25
+_TRUE_SHAPE, _TRUE_GAIN = "ring:0.5", 1.25
 
 
 class Lens(NamedTuple):
@@ -38,8 +39,9 @@ class Lens(NamedTuple):
 def make_pair(size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Lens]:
     """Photo and bokeh in sRGB, the disparity, and the lens."""
     scene = random_scene(_SEED, size, portraits=True)
+    scene = replace(scene, strength=scene.strength * max(size) / 20 / scene.largest_radius())
     pair = scene.render(_TRUE_SHAPE)
-    # An open lens at a slightly longer exposure: darker by as much before, neither clips more than the other.
+    # More light through the open lens is less light through the other: so neither picture is clipped more.
     photo = linear_to_srgb(pair.all_in_focus / _TRUE_GAIN).clamp(0, 1)
     bokeh = linear_to_srgb(pair.bokeh).clamp(0, 1)
     return photo, bokeh, pair.disparity, Lens(_TRUE_SHAPE, scene.strength, scene.focus, _TRUE_GAIN)

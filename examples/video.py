@@ -1,0 +1,124 @@
+"""Bokeh for a video: the subject is tracked, focus and strength follow it smoothly, and what rests does not flicker.
+
+Depth networks see every frame anew, and the scale of what they find jumps. Here each map is brought to the scale of
+those before. ``python examples/video.py`` makes up somebody who walks past a camera on a tripod, with disparity as bad
+as a network's; ``--frames 5 --size 96x64`` is the short form. One's own frames, in the order of their names:
+``--photos FOLDER --disparity FOLDER --box 200,80,150,300``, the box round the subject in the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from depthbokeh import BokehRenderer, find_focus
+from depthbokeh.color import linear_to_srgb
+from depthbokeh.data import Layer, coarsen_disparity, random_scene
+from depthbokeh.data.synthesize import parse_size
+from depthbokeh.files import atomic_path, find_map
+from depthbokeh.models import create_mask_model
+from depthbokeh.photo import read_map, read_photo
+
+Frame = tuple[Tensor, Tensor]  # photo (1, 3, H, W), disparity (1, 1, H, W)
+Box = tuple[float, ...]
+_KEPT = 0.8  # share of what was seen before in every running mean
+
+
+def make_frames(count: int, size: tuple[int, int]) -> tuple[list[Frame], Box]:
+    """Somebody walks across the frame and nearer; every disparity has errors of its own."""
+    scene = random_scene(0, size, portraits=True)
+    *still, walker = scene.layers
+    frames, boxes = [], []
+    for index in range(count):
+        done = index / (count - 1)
+        scale = 0.6 + 0.2 * done
+        picture = torch.cat([walker.color * walker.alpha, walker.alpha])[None]
+        small = F.interpolate(picture, scale_factor=scale, mode="bilinear", antialias=True)[0]
+        origin = round((0.5 * done - 0.1) * size[1]), size[0] - round(0.85 * small.shape[1])
+        moved = Layer(small[:3] / small[3:].clamp(min=1e-6), small[3:], walker.disparity * scale, origin=origin)
+        pair = replace(scene, layers=(*still, moved), subject=len(still)).render(samples=1)
+        photo = linear_to_srgb(pair.all_in_focus).clamp(0, 1)
+        frames.append(
+            (photo, coarsen_disparity(pair.disparity, torch.Generator().manual_seed(index), displacement=1.0))
+        )
+        boxes.append(bound(pair.mask))
+    return frames, boxes[0]
+
+
+def bound(mask: Tensor) -> Box:
+    """The box round a mask, with a margin: there the subject is looked for in the next frame."""
+    (top, bottom), (left, right) = (torch.nonzero(mask[0, 0].amax(d) > 0.5)[[0, -1], 0].tolist() for d in (1, 0))
+    wide, tall = right - left + 1, bottom - top + 1
+    return left - 0.15 * wide, top - 0.15 * tall, 1.3 * wide, 1.3 * tall
+
+
+def settle(seen: Tensor, disparity: Tensor, mask: Tensor) -> Tensor:
+    """The disparity in the scale of those ``seen`` before, and averaged with them where nothing moves."""
+    rests = mask < 0.5
+    (width, middle), (new_width, new_middle) = (torch.std_mean(values[rests]) for values in (seen, disparity))
+    fitted = (disparity - new_middle) * width / new_width + middle
+    return torch.lerp(torch.lerp(fitted, seen, _KEPT), fitted, mask)
+
+
+def render_video(frames: list[Frame], box: Box, *, steady: bool) -> list[Tensor]:
+    """Pictures ``(1, 3, H, W)``; unless ``steady``, focus and depth of each frame are its own."""
+    find_mask, renderer = create_mask_model("grabcut"), BokehRenderer()
+    radius = max(frames[0][0].shape[2:]) / 30
+    seen = lens = None
+    pictures = []
+    for photo, disparity in frames:
+        mask = find_mask(photo, box)
+        box = bound(mask)
+        seen = disparity if seen is None or not steady else settle(seen, disparity, mask)
+        focus = find_focus(seen, mask).flatten()
+        # What is farthest is blurred by the radius.
+        chosen = torch.cat([focus, radius / (focus - seen.quantile(0.02)).clamp(min=0.1)])
+        lens = chosen if lens is None or not steady else torch.lerp(chosen, lens, _KEPT)
+        pictures.append(renderer(photo, seen, mask, focus=float(lens[0]), strength=float(lens[1])).clamp(0, 1))
+    return pictures
+
+
+def measure_flicker(pictures: list[Tensor], photos: list[Tensor]) -> float:
+    """Mean change from frame to frame, of 255, where nothing around moves in the photos."""
+    reach = max(photos[0].shape[2:]) // 15
+    (before, now), (shot_before, shot) = ((torch.cat(rows[:-1]), torch.cat(rows[1:])) for rows in (pictures, photos))
+    moves = ((shot - shot_before).abs().amax(1, keepdim=True) > 0.03).float()
+    rests = F.max_pool2d(moves, 2 * reach + 1, 1, reach) == 0
+    return 255 * float((now - before)[rests.expand_as(now)].abs().mean())
+
+
+def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
+    """Returns the flicker of frames that were rendered each for itself, and of the steady video."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--size", type=parse_size, default=(160, 240), metavar="WxH")
+    parser.add_argument("--photos", type=Path, help="folder of one's own frames")
+    parser.add_argument("--disparity", type=Path, help="folder of their maps, bright is near")
+    parser.add_argument("--box", help="x,y,width,height of the subject in the first")
+    parser.add_argument("--output", type=Path, default=Path("video.webp"), help="photo, frame by frame, steady")
+    options = parser.parse_args(argv)
+    if options.photos:
+        paths, box = sorted(options.photos.iterdir()), tuple(map(float, options.box.split(",")))
+        frames = [(read_photo(path).image, read_map(find_map(options.disparity, path))) for path in paths]
+    else:
+        frames, box = make_frames(options.frames, options.size)
+    photos = [photo for photo, _ in frames]
+    videos = [render_video(frames, box, steady=steady) for steady in (False, True)]
+    single, smooth = (measure_flicker(video, photos) for video in videos)
+    print(f"where nothing moves, frames change by {single:.2f} of 255, each rendered for itself; steady {smooth:.2f}")
+    rows = [(255 * torch.cat(row, 3)[0]).round().byte() for row in zip(photos, *videos, strict=True)]
+    images = [Image.fromarray(row.permute(1, 2, 0).numpy()) for row in rows]
+    with atomic_path(options.output, overwrite=True) as path:
+        images[0].save(path, save_all=True, append_images=images[1:], duration=80, loop=0)
+    return single, smooth
+
+
+if __name__ == "__main__":
+    main()
