@@ -26,57 +26,54 @@ from depthbokeh.files import atomic_path, find_map
 from depthbokeh.models import create_mask_model
 from depthbokeh.photo import read_map, read_photo
 
-Frame = tuple[Tensor, Tensor]  # photo (1, 3, H, W), disparity (1, 1, H, W)
-Box = tuple[float, ...]
 _KEPT = 0.8  # share of what was seen before in every running mean
 
 
-def make_frames(count: int, size: tuple[int, int]) -> tuple[list[Frame], Box]:
+def make_frames(count: int, size: tuple[int, int]) -> tuple[list[tuple[Tensor, Tensor]], tuple[float, ...]]:
     """Somebody walks across the frame and nearer; every disparity has errors of its own."""
     scene = random_scene(0, size, portraits=True)
     *still, walker = scene.layers
     frames, boxes = [], []
+    picture = torch.cat([walker.color * walker.alpha, walker.alpha])[None]
     for index in range(count):
         done = index / (count - 1)
         scale = 0.6 + 0.2 * done
-        picture = torch.cat([walker.color * walker.alpha, walker.alpha])[None]
         small = F.interpolate(picture, scale_factor=scale, mode="bilinear", antialias=True)[0]
         origin = round((0.5 * done - 0.1) * size[1]), size[0] - round(0.85 * small.shape[1])
         moved = Layer(small[:3] / small[3:].clamp(min=1e-6), small[3:], walker.disparity * scale, origin=origin)
         pair = replace(scene, layers=(*still, moved), subject=len(still)).render(samples=1)
-        photo = linear_to_srgb(pair.all_in_focus).clamp(0, 1)
-        frames.append(
-            (photo, coarsen_disparity(pair.disparity, torch.Generator().manual_seed(index), displacement=1.0))
-        )
+        coarse = coarsen_disparity(pair.disparity, torch.Generator().manual_seed(index), displacement=1.0)
+        frames.append((linear_to_srgb(pair.all_in_focus).clamp(0, 1), coarse))
         boxes.append(bound(pair.mask))
     return frames, boxes[0]
 
 
-def bound(mask: Tensor) -> Box:
+def bound(mask: Tensor) -> tuple[float, ...]:
     """The box round a mask, with a margin: there the subject is looked for in the next frame."""
     (top, bottom), (left, right) = (torch.nonzero(mask[0, 0].amax(d) > 0.5)[[0, -1], 0].tolist() for d in (1, 0))
     wide, tall = right - left + 1, bottom - top + 1
     return left - 0.15 * wide, top - 0.15 * tall, 1.3 * wide, 1.3 * tall
 
 
-def settle(seen: Tensor, disparity: Tensor, mask: Tensor) -> Tensor:
+def settle(seen: Tensor, disparity: Tensor, moving: Tensor) -> Tensor:
     """The disparity in the scale of those ``seen`` before, and averaged with them where nothing moves."""
-    rests = mask < 0.5
+    rests = moving < 0.5
     (width, middle), (new_width, new_middle) = (torch.std_mean(values[rests]) for values in (seen, disparity))
     fitted = (disparity - new_middle) * width / new_width + middle
-    return torch.lerp(torch.lerp(fitted, seen, _KEPT), fitted, mask)
+    return torch.lerp(torch.lerp(fitted, seen, _KEPT), fitted, moving)
 
 
-def render_video(frames: list[Frame], box: Box, *, steady: bool) -> list[Tensor]:
-    """Pictures ``(1, 3, H, W)``; unless ``steady``, focus and depth of each frame are its own."""
-    find_mask, renderer = create_mask_model("grabcut"), BokehRenderer()
-    radius = max(frames[0][0].shape[2:]) / 30
+def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, steady: bool) -> list[Tensor]:
+    """Pictures of photos and disparities; unless ``steady``, focus and depth of each frame are its own."""
+    find_mask, renderer, radius = create_mask_model("grabcut"), BokehRenderer(), max(frames[0][0].shape[2:]) / 30
     seen = lens = None
-    pictures = []
+    pictures, masks = [], []
     for photo, disparity in frames:
-        mask = find_mask(photo, box)
-        box = bound(mask)
-        seen = disparity if seen is None or not steady else settle(seen, disparity, mask)
+        masks.append(find_mask(photo, box))
+        mask, box = masks[-1], bound(masks[-1])
+        # Where the subject was a moment ago, what was seen is of no use.
+        moving = F.max_pool2d(torch.maximum(*masks[-2:]) if masks[1:] else mask, 9, 1, 4)
+        seen = disparity if seen is None or not steady else settle(seen, disparity, moving)
         focus = find_focus(seen, mask).flatten()
         # What is farthest is blurred by the radius.
         chosen = torch.cat([focus, radius / (focus - seen.quantile(0.02)).clamp(min=0.1)])
@@ -88,10 +85,9 @@ def render_video(frames: list[Frame], box: Box, *, steady: bool) -> list[Tensor]
 def measure_flicker(pictures: list[Tensor], photos: list[Tensor]) -> float:
     """Mean change from frame to frame, of 255, where nothing around moves in the photos."""
     reach = max(photos[0].shape[2:]) // 15
-    (before, now), (shot_before, shot) = ((torch.cat(rows[:-1]), torch.cat(rows[1:])) for rows in (pictures, photos))
-    moves = ((shot - shot_before).abs().amax(1, keepdim=True) > 0.03).float()
-    rests = F.max_pool2d(moves, 2 * reach + 1, 1, reach) == 0
-    return 255 * float((now - before)[rests.expand_as(now)].abs().mean())
+    change, motion = (torch.cat(video).diff(dim=0).abs() for video in (pictures, photos))
+    moves = F.max_pool2d((motion.amax(1, keepdim=True) > 0.03).float(), 2 * reach + 1, 1, reach)
+    return 255 * float(change[(moves == 0).expand_as(change)].mean())
 
 
 def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
@@ -114,9 +110,9 @@ def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
     single, smooth = (measure_flicker(video, photos) for video in videos)
     print(f"where nothing moves, frames change by {single:.2f} of 255, each rendered for itself; steady {smooth:.2f}")
     rows = [(255 * torch.cat(row, 3)[0]).round().byte() for row in zip(photos, *videos, strict=True)]
-    images = [Image.fromarray(row.permute(1, 2, 0).numpy()) for row in rows]
+    first, *others = [Image.fromarray(row.permute(1, 2, 0).numpy()) for row in rows]
     with atomic_path(options.output, overwrite=True) as path:
-        images[0].save(path, save_all=True, append_images=images[1:], duration=80, loop=0)
+        first.save(path, save_all=True, append_images=others, duration=80, loop=0)
     return single, smooth
 
 
