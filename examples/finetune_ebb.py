@@ -1,7 +1,7 @@
 """Fine-tunes a mask model on pairs of photographs, as ``depthbokeh finetune`` does, from Python.
 
 ``python examples/finetune_ebb.py --run runs/short`` makes up pairs beside the run and learns from them for minutes;
-``--pairs 4 --size 48x32 --steps 2`` is the short form. EBB! itself, prepared by ``depthbokeh prepare``:
+``--pairs 4 --size 48x32 --steps 12`` is the short form. EBB! itself, prepared by ``depthbokeh prepare``:
 ``--data ebb/ --size 768x512 --mask-model deeplab_vgg16 --steps 20000``. Several processes share the work:
 ``torchrun --nproc-per-node 2 examples/finetune_ebb.py --run runs/short``, or ``accelerate launch`` before the script's
 name. It needs ``pip install 'depthbokeh[train]'``.

@@ -1,6 +1,6 @@
 """Recovers the blur radius of a picture by gradient descent through the operator.
 
-``python examples/recover_radius.py``; ``--size 48x48 --steps 40`` is the short form.
+``python examples/recover_radius.py``; ``--size 48x48`` is the short form.
 """
 
 from __future__ import annotations

@@ -68,48 +68,33 @@ def make_hazy_photo(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return through * photo + (1 - through) * _HAZE, pair.disparity
 
 
-def correlate(one: Tensor, other: Tensor) -> float:
-    """Correlation of two maps."""
-    return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
-
-
-def main(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Returns how well each model's disparity correlates with the true one; empty for a photo of one's own."""
+def main(argv: Sequence[str] | None = None) -> tuple[bool, float | None]:
+    """Returns whether all ways give the same picture, and the correlation with the true disparity, if it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=parse_size, default=(256, 384), metavar="WxH")
     parser.add_argument("--photo", type=Path)
     parser.add_argument("--output", type=Path, default=Path("swap_depth_model.png"), help="photo, disparity, rendered")
     options = parser.parse_args(argv)
-    truth = None
-    if options.photo:
-        photo = read_photo(options.photo).image
-    else:
-        photo, truth = make_hazy_photo(options.size)
+    photo, truth = (read_photo(options.photo).image, None) if options.photo else make_hazy_photo(options.size)
 
     by_name = BokehPipeline(depth_model="haze")
-    as_module = BokehPipeline(depth_model=HazeDepth())
-    as_function = BokehPipeline(
-        depth_model=create_depth_model("from_callable", function=HazeDepth().predict, kind="depth")
-    )
-    rendering = by_name(photo)
-    for name, pipeline in (("as a module", as_module), ("as a function", as_function)):
-        print(f"{name}: the same picture: {bool(torch.equal(pipeline(photo).bokeh, rendering.bokeh))}")
-    # What has a name and is imported can be saved with all its settings.
+    function = create_depth_model("from_callable", function=HazeDepth().predict, kind="depth")
+    ways = {"as a module": BokehPipeline(depth_model=HazeDepth()), "as a function": BokehPipeline(depth_model=function)}
+    # What has a name can be saved, and loaded wherever the name is registered.
     with tempfile.TemporaryDirectory() as folder:
         by_name.save_pretrained(folder)
-        loaded = BokehPipeline.from_pretrained(folder)
-    print(f"saved and loaded: the same picture: {bool(torch.equal(loaded(photo).bokeh, rendering.bokeh))}")
-    write_photo(
-        options.output,
-        torch.cat([photo, rendering.disparity.expand(-1, 3, -1, -1), rendering.bokeh], 3),
-        overwrite=True,
-    )
-    if truth is None:
-        return {}
-    found = {"haze": rendering.disparity, "ground_plane": create_depth_model("ground_plane")(photo, rendering.mask)}
-    scores = {name: correlate(disparity, truth) for name, disparity in found.items()}
-    print(", ".join(f"{name}: correlation with the true disparity {score:.2f}" for name, score in scores.items()))
-    return scores
+        ways["saved and loaded"] = BokehPipeline.from_pretrained(folder)
+
+    rendering = by_name(photo)
+    same = {way: bool(torch.equal(pipeline(photo).bokeh, rendering.bokeh)) for way, pipeline in ways.items()}
+    print(", ".join(f"{way}: {'the same picture' if equal else 'another picture'}" for way, equal in same.items()))
+    maps = rendering.disparity.expand(-1, 3, -1, -1)
+    write_photo(options.output, torch.cat([photo, maps, rendering.bokeh], 3), overwrite=True)
+    score = None
+    if truth is not None:
+        score = float(torch.corrcoef(torch.stack([rendering.disparity.flatten(), truth.flatten()]))[0, 1])
+        print(f"correlation with the true disparity: {score:.2f}")
+    return all(same.values()), score
 
 
 if __name__ == "__main__":
