@@ -1,4 +1,4 @@
-"""The command ``depthbokeh``: render, fit, demo, synthesize, prepare, finetune, evaluate, weights, info."""
+"""The command ``depthbokeh``: render, fit, demo, synthesize, prepare, finetune, evaluate, weights, app, info."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from . import __version__
+from .app_cli import serve
 from .evaluate_cli import evaluate
 from .finetune_cli import finetune
 from .prepare_cli import prepare
@@ -304,6 +305,7 @@ def synthesize(
 app.command()(prepare)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(finetune)
 app.command()(evaluate)
+app.command("app")(serve)
 
 
 @app.command()
