@@ -67,7 +67,8 @@ class Handlers:
             **self._show(desk, look, with_photo=True),
             "focal_length": focal_length_mm,
             "distance": distance_m,
-            "about": f"{html.escape(session.upload.name)} · {width} × {height} pixels",
+            "head": head(f"{session.upload.name}, {width} × {height} pixels"),
+            "another": gr.update(visible=True),
             "drop": gr.update(value=None, visible=False),
             "work": gr.update(visible=True),
         }
@@ -151,6 +152,11 @@ class Handlers:
     def _render(self, desk: Desk, look: Look) -> Updates:
         before, after = desk.render_preview(look)
         return {"result": (str(before), str(after))}
+
+
+def head(about: str) -> str:
+    """The head of the page."""
+    return f"<h1>depthbokeh</h1><p>{html.escape(about)}</p>"
 
 
 def explain(error: Exception) -> str:

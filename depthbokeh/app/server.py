@@ -52,6 +52,7 @@ def _serve(
     studio = Studio(mask_model, depth_model)
     for note in studio.notes:
         say(note)
+    studio.warm_up()
     page = build_page(Sessions(studio, root / "sessions"))
     page.queue(max_size=_QUEUE, default_concurrency_limit=2)
     signal.signal(signal.SIGTERM, _end)

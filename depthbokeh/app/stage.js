@@ -1,10 +1,10 @@
 const find = (selector) => element.querySelector(selector);
-const frame = find(".frame"), photo = find(".photo"), mask = find(".mask"), depth = find(".depth");
+const stage = find(".stage"), frame = find(".frame"), photo = find(".photo"), mask = find(".mask"), depth = find(".depth");
 const ink = find(".ink"), mark = find(".mark"), brush = find(".brush input"), pen = ink.getContext("2d");
 const HINTS = {
-  pick: "Click what should be sharp, or draw a box round it.",
-  add: "Paint over what belongs to the subject, too.",
-  erase: "Paint over what does not belong to the subject.",
+  pick: "Click what should be sharp, or box it in.",
+  add: "Paint what else is subject.",
+  erase: "Paint what is not subject.",
 };
 const COLOURS = { pick: "#ffffff", add: "#37c871", erase: "#ff5c5c" };
 const LEAST_BOX = 0.03; // of the picture's sides; a smaller drag is a click
@@ -24,7 +24,7 @@ const show = () => {
     button.classList.toggle("on", on);
     button.setAttribute("aria-pressed", on);
   }
-  frame.classList.toggle("painting", tool !== "pick");
+  stage.classList.toggle("painting", tool !== "pick");
   find(".hint").textContent = HINTS[tool];
 };
 
@@ -81,7 +81,7 @@ const ring = (point) => {
 };
 
 frame.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0 || !(props.value || {}).photo) return;
+  if (event.button !== 0) return;
   frame.setPointerCapture(event.pointerId);
   drawn = [locate(event)];
   if (tool !== "pick") trace(drawn);

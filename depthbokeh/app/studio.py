@@ -89,6 +89,12 @@ class Studio:
         self._takes_points = not isinstance(self._mask_model, GrabCut)
         self._models = BokehPipeline(None, self._mask_model, self._depth_model)
 
+    def warm_up(self) -> None:
+        """Loads what the first photo would wait for."""
+        image = torch.rand(1, 3, 64, 64)
+        mask, disparity = self.find_mask(image, Pick(0.2, 0.2, 0.6, 0.6)), torch.rand(1, 1, 64, 64)
+        self.render(image, disparity, mask, Look(), plane=0.5, pick=None, focus=None)
+
     @torch.inference_mode()
     def find_mask(self, image: Tensor, pick: Pick | None) -> Tensor | None:
         """The subject's mask ``(1, 1, H, W)``; ``None`` if there is nothing where it was picked."""

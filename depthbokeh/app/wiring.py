@@ -11,7 +11,7 @@ import gradio as gr
 from .handlers import CONTROLS, Handlers, Updates, explain
 
 _SHOWN = ("stage", "focus", "cut_out", "result")
-_OPENED = (*_SHOWN, "focal_length", "distance", "about", "drop", "work")
+_OPENED = (*_SHOWN, "focal_length", "distance", "head", "another", "drop", "work")
 # What an event leaves behind if it fails: no file that was refused, and none from before.
 _EMPTIED = ("drop", "file")
 # Photos at full size need much memory, and the renderer uses all processors by itself.
@@ -74,7 +74,7 @@ def wire(page: gr.Blocks, parts: dict[str, Any], handlers: Handlers) -> None:
         on(part.upload, method, [part], _SHOWN, api_name=f"give_{name}", **_USED)
     saved = on(parts["render"].click, handlers.download, [], ("file",), kind="download", api_name="download", **_USED)
     saved.then(None, inputs=[parts["file"]], js=_SAVE)
-    units = [parts[name] for name in ("f_number", "focal_length", "distance", "strength")]
+    units = [parts[name] for name in ("f_number", "lens", "strength")]
     parts["by"].input(_show_units, [parts["by"]], units, queue=False, show_progress="hidden", **_HIDDEN)
     details = [parts[name] for name in ("blades", "cat_eye")]
     parts["shape"].input(_show_details, [parts["shape"]], details, queue=False, show_progress="hidden", **_HIDDEN)
@@ -108,7 +108,7 @@ def _answer(method: Callable[..., Updates], names: tuple[str, ...], *, sends: bo
 
 def _show_units(by: str) -> list[Any]:
     by_lens = by == "f-number"
-    return [gr.update(visible=by_lens)] * 3 + [gr.update(visible=not by_lens)]
+    return [gr.update(visible=by_lens)] * 2 + [gr.update(visible=not by_lens)]
 
 
 def _show_details(shape: str) -> list[Any]:

@@ -1,0 +1,215 @@
+"""The app in a real browser, without a screen: the whole way of a photo, hostile uploads, many at a time.
+
+With DEPTHBOKEH_SCREENSHOTS=1 the pictures of docs/app.md are taken, of a larger photo.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_photos import write_scene
+from app_server import PATIENCE_S, find_browser, require, run_app, wait_until
+from hostile_photos import NOISE, SIGNATURE, encode, header
+from PIL import Image
+
+from depthbokeh.photo import read_photo
+
+TAKES_SCREENSHOTS = os.environ.get("DEPTHBOKEH_SCREENSHOTS") == "1"
+IMAGES = Path(__file__).parents[1] / "docs" / "images" / "app"
+SIZE, SEED = ((683, 1024), 7) if TAKES_SCREENSHOTS else ((96, 128), 10)
+FACE = (0.46, 0.5) if TAKES_SCREENSHOTS else (0.62, 0.5)  # a place on the subject
+# What would show how the server is made.
+INSIDES = re.compile(r"Traceback|File \"|/tmp/|/home/|/root/|site-packages|\.py\b|Error\b")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    require("gradio", find_spec("gradio") is not None)
+    with run_app(tmp_path_factory.mktemp("app")) as running:
+        yield running
+    assert list(running.folder.iterdir()) == []  # nothing stays behind
+
+
+@pytest.fixture(scope="module")
+def browser():
+    require("playwright", find_spec("playwright") is not None)
+    require("Chromium", find_browser() is not None)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        running = play.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+class Visitor:
+    """Somebody with a browser window of their own."""
+
+    def __init__(self, browser, server, width=1280, height=800):
+        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        self.context.set_default_timeout(1000 * PATIENCE_S)
+        self.page = self.context.new_page()
+        self.addresses, self.errors = [], []
+        self.page.on("request", lambda request: self.addresses.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(server.url)
+        self.page.wait_for_selector("#drop input[type=file]", state="attached")
+
+    def open(self, path):
+        self.page.set_input_files("#drop input[type=file]", path)
+        self.page.wait_for_selector("#result img")
+        self.wait_for_result("")
+
+    def result(self):
+        """Address of the picture as it will look."""
+        addresses = self.page.eval_on_selector_all("#result img", "images => images.map(image => image.src)")
+        return next((address for address in addresses if "/after-" in address), "")
+
+    def wait_for_result(self, before):
+        wait_until(lambda: self.wait(20) or self.result() not in ("", before))
+
+    def wait(self, milliseconds):
+        self.page.wait_for_timeout(milliseconds)
+
+    def picture(self):
+        """The picture as it will look, (H, W, 3)."""
+        return np.asarray(Image.open(io.BytesIO(self.page.request.get(self.result()).body())), float)
+
+    def after(self, act):
+        """Does something and waits for the picture that comes of it."""
+        before = self.result()
+        act()
+        self.wait_for_result(before)
+
+    def at(self, place):
+        box = self.page.locator("#stage .frame").bounding_box()
+        return box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"]
+
+    def drag(self, start, end, steps=4):
+        mouse = self.page.mouse
+        mouse.move(*start)
+        mouse.down()
+        mouse.move(*end, steps=steps)
+        mouse.up()
+
+    def slide(self, name, share):
+        """Drags a slider's handle to a share of its way."""
+        slider = self.page.locator(f"#{name} input[type=range]")
+        box = slider.bounding_box()
+        low, high, value = (float(slider.evaluate(f"slider => slider.{key}")) for key in ("min", "max", "value"))
+        y = box["y"] + box["height"] / 2
+        handle = 16  # pixels wide; it stays within the slider
+        start, end = (box["x"] + handle / 2 + part * (box["width"] - handle) for part in ((value - low) / (high - low), share))
+        self.drag((start, y), (end, y))
+
+    def mask(self):
+        """What is shaded, (H, W): 1 is subject."""
+        import base64
+
+        url = self.page.get_attribute("#stage .mask", "src")
+        shade = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))[..., 3] / 255
+        return 1 - shade / shade.max()
+
+    def download(self, path):
+        with self.page.expect_download() as waiting:
+            self.page.click("#render")
+        waiting.value.save_as(path)
+        return waiting.value.suggested_filename
+
+    def close(self):
+        self.context.close()
+
+
+@pytest.fixture
+def visit(browser, server):
+    visitors = []
+
+    def come(*size):
+        visitors.append(Visitor(browser, server, *size))
+        return visitors[-1]
+
+    yield come
+    for visitor in visitors:
+        visitor.close()
+
+
+@pytest.fixture
+def shoot(tmp_path):
+    folder = IMAGES if TAKES_SCREENSHOTS else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(visitor, name, **options):
+        visitor.wait(1500 if TAKES_SCREENSHOTS else 0)
+        visitor.page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=80, **options)
+
+    return take
+
+
+def test_a_photo_from_the_drop_to_the_download(visit, shoot, server, tmp_path):
+    scene = write_scene(tmp_path / "made", seed=SEED, size=SIZE)
+    visitor = visit()
+    page = visitor.page
+    shoot(visitor, "start")
+    visitor.open(scene.photo)
+    assert "portrait.jpg" in page.inner_text("#head")
+    # Pick.
+    visitor.after(lambda: page.mouse.click(*visitor.at(FACE)))
+    picked = visitor.mask()
+    assert picked[int(FACE[1] * picked.shape[0]), int(FACE[0] * picked.shape[1])] > 0.9
+    assert picked[:10, :10].max() < 0.1
+    # A box round the whole of the subject.
+    visitor.after(lambda: visitor.drag(visitor.at((0.22, 0.2)), visitor.at((0.9, 0.99))))
+    shoot(visitor, "pick")
+    # Paint, in the background, and take it back.
+    page.click("#stage [data-tool=add]")
+    visitor.after(lambda: visitor.drag(visitor.at((0.05, 0.1)), visitor.at((0.15, 0.1))))
+    painted = visitor.mask()
+    assert painted[int(0.1 * painted.shape[0]), int(0.1 * painted.shape[1])] > 0.9
+    shoot(visitor, "paint")
+    visitor.after(lambda: page.click("#stage [data-act=undo]"))
+    assert visitor.mask()[:10, :10].max() < 0.1
+    # Depth.
+    page.click("#stage [data-view=depth]")
+    assert page.locator("#stage .depth").is_visible()
+    shoot(visitor, "depth")
+    page.click("#stage [data-view=subject]")
+    # The f-number.
+    before = visitor.picture()
+    visitor.after(lambda: visitor.slide("f_number", 0.0))
+    assert float(page.input_value("#f_number input[type=number]")) == 0.7
+    wide = visitor.picture()
+    assert np.abs(wide - before).mean() > 0.5
+    assert _sharpness(wide) < _sharpness(before)
+    # The aperture.
+    page.click("#shape input")
+    visitor.after(lambda: page.get_by_role("option", name="Blades").click())
+    page.wait_for_selector("#blades input[type=range]")
+    # Compare.
+    handle = page.locator("#result .inner, #result [role=slider], #result .handle").first
+    shoot(visitor, "compare")
+    # Download.
+    name = visitor.download(tmp_path / "out.jpg")
+    assert name == "portrait-bokeh.jpg"
+    original, result = read_photo(scene.photo), read_photo(tmp_path / "out.jpg")
+    assert result.image.shape == original.image.shape
+    assert result.exif_ifd()[33437] == 8.0
+    assert result.icc == original.icc
+    change = (result.image - original.image).abs().mean(1, keepdim=True)
+    assert change[scene.mask > 0.99].median() < 0.01
+    assert change[scene.mask < 0.01].median() > 0.02
+    # Nothing from elsewhere, nothing of the server's insides, no error.
+    outside = [url for url in visitor.addresses if not url.startswith((server.url, "data:", "blob:"))]
+    assert outside == []
+    assert visitor.errors == []
+    assert not INSIDES.search(page.inner_text("body"))
+
+
+def _sharpness(picture):
+    return np.abs(np.diff(picture.mean(2), axis=1)).mean()
