@@ -23,7 +23,9 @@ class ScenePhoto:
     mask: Tensor  # (1, 1, H, W)
 
 
-def write_scene(folder: Path, *, seed: int, size: tuple[int, int] = (96, 128), name: str = "portrait.jpg") -> ScenePhoto:
+def write_scene(
+    folder: Path, *, seed: int, size: tuple[int, int] = (96, 128), name: str = "portrait.jpg"
+) -> ScenePhoto:
     """Writes a portrait of a made-up person; the same for the same seed and size."""
     folder.mkdir(parents=True, exist_ok=True)
     pair = random_scene(seed, size, portraits=True).render(samples=4)

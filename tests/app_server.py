@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 # A processor may be shared by many.
-PATIENCE_S = 120
+PATIENCE_S = 12
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from app_photos import write_scene
 from hostile_photos import NOISE, encode
 from PIL import Image
 
+from depthbokeh.aperture import Aperture
 from depthbokeh.app.look import SHAPES, Look
 from depthbokeh.app.session import PREVIEW_PIXELS, Session, Upload
 from depthbokeh.app.sessions import NoPhotoError, Sessions
 from depthbokeh.app.strokes import Stroke, paint, read_stroke
 from depthbokeh.app.studio import Pick, Studio
 from depthbokeh.app.uploads import clean_name, open_mask, open_photo
-from depthbokeh.aperture import Aperture
 from depthbokeh.photo import PhotoError, read_photo, write_photo
 
 
@@ -284,5 +284,5 @@ def test_a_map_that_claims_too_many_pixels_is_not_decoded(tmp_path, monkeypatch)
     monkeypatch.setattr("depthbokeh.app.uploads.MAX_MEGAPIXELS", 0.001)
     path = Path(tmp_path / "map.png")
     write_photo(path, torch.rand(1, 1, 40, 40))
-    with pytest.raises(PhotoError, match="map.png: 40 x 40 pixels, expected at most 0.001 million"):
+    with pytest.raises(PhotoError, match=r"map\.png: 40 x 40 pixels, expected at most 0\.001 million"):
         open_mask(path, "map.png", (40, 40))

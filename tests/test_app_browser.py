@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from app_photos import write_scene
 from app_server import PATIENCE_S, find_browser, require, run_app, wait_until
-from hostile_photos import NOISE, SIGNATURE, encode, header
+from hostile_photos import DATA, END, NOISE, SIGNATURE, encode, header
 from PIL import Image
 
 from depthbokeh.photo import read_photo
@@ -26,7 +26,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images" / "app"
 SIZE, SEED = ((683, 1024), 7) if TAKES_SCREENSHOTS else ((96, 128), 10)
 FACE = (0.46, 0.5) if TAKES_SCREENSHOTS else (0.62, 0.5)  # a place on the subject
 # What would show how the server is made.
-INSIDES = re.compile(r"Traceback|File \"|/tmp/|/home/|/root/|site-packages|\.py\b|Error\b")
+INSIDES = re.compile(r"Traceback|File \"|/tmp/|/home/|/root/|site-packages|\.py\b|\wError\b")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,9 @@ class Visitor:
         low, high, value = (float(slider.evaluate(f"slider => slider.{key}")) for key in ("min", "max", "value"))
         y = box["y"] + box["height"] / 2
         handle = 16  # pixels wide; it stays within the slider
-        start, end = (box["x"] + handle / 2 + part * (box["width"] - handle) for part in ((value - low) / (high - low), share))
+        start, end = (
+            box["x"] + handle / 2 + part * (box["width"] - handle) for part in ((value - low) / (high - low), share)
+        )
         self.drag((start, y), (end, y))
 
     def mask(self):
@@ -192,7 +194,12 @@ def test_a_photo_from_the_drop_to_the_download(visit, shoot, server, tmp_path):
     visitor.after(lambda: page.get_by_role("option", name="Blades").click())
     page.wait_for_selector("#blades input[type=range]")
     # Compare.
-    handle = page.locator("#result .inner, #result [role=slider], #result .handle").first
+    divider = page.locator("#result [data-testid=slider] .icon-wrap").bounding_box()
+    start = divider["x"] + divider["width"] / 2, divider["y"] + divider["height"] / 2
+    visitor.drag(start, (start[0] - 60, start[1]))
+    assert page.locator("#result [data-testid=slider] .icon-wrap").bounding_box()["x"] == pytest.approx(
+        divider["x"] - 60, abs=2
+    )
     shoot(visitor, "compare")
     # Download.
     name = visitor.download(tmp_path / "out.jpg")
@@ -213,3 +220,138 @@ def test_a_photo_from_the_drop_to_the_download(visit, shoot, server, tmp_path):
 
 def _sharpness(picture):
     return np.abs(np.diff(picture.mean(2), axis=1)).mean()
+
+
+def test_it_fits_on_a_phone(visit, shoot, tmp_path):
+    visitor = visit(390, 844)
+    visitor.open(write_scene(tmp_path, seed=SEED, size=SIZE).photo)
+    assert visitor.page.evaluate("document.scrollingElement.scrollWidth") <= 390
+    small = visitor.page.eval_on_selector_all(
+        "button, input[type=range]",
+        "parts => parts.filter(part => part.offsetParent && part.getBoundingClientRect().right > 390).length",
+    )
+    assert small == 0
+    visitor.after(lambda: visitor.page.mouse.click(*visitor.at(FACE)))
+    shoot(visitor, "phone", full_page=True)
+
+
+def test_two_windows_have_each_their_own_photo_and_take_it_with_them(visit, server, tmp_path):
+    scenes = [write_scene(tmp_path / str(seed), seed=seed) for seed in (3, 10)]
+    originals = [read_photo(scene.photo).image for scene in scenes]
+    visitors = [visit(), visit()]
+    for visitor, scene in zip(visitors, scenes, strict=True):
+        visitor.open(scene.photo)
+    for i in (1, 0):
+        visitors[i].after(lambda visitor=visitors[i]: visitor.slide("f_number", 0.0))
+        visitors[i].download(tmp_path / f"{i}.jpg")
+        own, other = ((read_photo(tmp_path / f"{i}.jpg").image - originals[k]).abs().mean() for k in (i, 1 - i))
+        assert own < other / 2
+    folders = next(server.folder.glob("*/sessions"))
+    wait_until(lambda: len(list(folders.iterdir())) == 2)  # earlier visitors have left
+    visitors[0].page.close()
+    wait_until(lambda: len(list(folders.iterdir())) == 1)
+
+
+def make_hostile(folder):
+    """Files that are no photos, and what is said of each."""
+    frames = [Image.fromarray(NOISE), Image.fromarray(NOISE[::-1])]
+    moving = io.BytesIO()
+    frames[0].save(moving, "WEBP", save_all=True, append_images=frames[1:])
+    photo = encode(NOISE, "JPEG")
+    files = {
+        "text.jpg": (b"This is no photo.", "text.jpg: a file of another kind, expected a JPEG, PNG, TIFF or WebP"),
+        "truncated.jpg": (photo[: len(photo) // 2], "truncated.jpg: cannot be read as JPEG"),
+        "bomb.png": (
+            SIGNATURE + header(30_000, 30_000) + DATA + END,
+            "claims 30000 x 30000 pixels, at most 64000000",
+        ),
+        "dot.png": (encode(NOISE[:1, :1], "PNG"), "dot.png: 1 x 1 pixels, expected at least 32 on each side"),
+        "drawing.svg": (
+            b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+            "drawing.svg: a file of another",
+        ),
+        "moving.webp": (moving.getvalue(), "moving.webp: an animation, expected a photo"),
+        "<img src=x onerror=alert(1)>.jpg": (b"", "an empty file"),
+    }
+    for name, (content, told) in files.items():
+        (folder / name).write_bytes(content)
+        yield folder / name, told
+    for name, size, told in (
+        ("large.jpg", 101, "101 megabytes, expected at most 100"),
+        ("huge.jpg", 120, "allowed size"),
+    ):
+        with (folder / name).open("wb") as stream:
+            stream.truncate(size * 1_000_000)
+        yield folder / name, told
+
+
+def test_hostile_uploads_are_refused_in_words(visit, server, tmp_path):
+    visitor = visit()
+    page = visitor.page
+    alerts = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    for path, told in make_hostile(tmp_path):
+        page.set_input_files("#drop input[type=file]", path)
+        page.wait_for_function("told => document.body.innerText.includes(told)", arg=told)
+        assert not INSIDES.search(page.inner_text("body"))
+    # A mask of another size is refused, too, and the photo stays as it was.
+    visitor.open(write_scene(tmp_path, seed=SEED).photo)
+    before = visitor.result()
+    (tmp_path / "mask.png").write_bytes(encode(NOISE[..., 0], "PNG"))
+    page.click("text=Maps of your own")
+    with page.expect_file_chooser() as chooser:
+        page.click("#own_mask")
+    chooser.value.set_files(tmp_path / "mask.png")
+    told = "mask.png: the map is 90 x 60 pixels, expected 128 x 96 or the same aspect ratio"
+    page.wait_for_function("told => document.body.innerText.includes(told)", arg=told)
+    assert not INSIDES.search(page.inner_text("body"))
+    assert visitor.result() == before
+    assert alerts == []
+    assert visitor.errors == []
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_files_are_reached_by_nobody_else(visit, server):
+    """Neither files of the machine, nor by a name that leads out of a folder."""
+    request = visit().page.request
+    log = server.log.as_posix()
+    for path in ("/etc/passwd", log, f"{server.folder.as_posix()}/../app.log", "../app.log"):
+        assert request.get(f"{server.url}gradio_api/file={path}").status in (403, 404)
+    name = "../../../outside.jpg"
+    sent = request.post(
+        f"{server.url}gradio_api/upload",
+        multipart={"files": {"name": name, "mimeType": "image/jpeg", "buffer": encode(NOISE, "JPEG")}},
+    )
+    (path,) = map(Path, sent.json())
+    assert server.folder in path.resolve().parents
+    path.unlink()
+
+
+def test_twenty_at_once_get_each_their_own(server, tmp_path):
+    """Each with a photo of another colour, by programs, which know nothing of each other."""
+    from gradio_client import Client, handle_file
+
+    controls = ["f-number", 1.4, 50, 2, 2.5, "Blades", 7, 0.5, 4]
+
+    def go(number):
+        colour = np.array([40 + 10 * number, 255 - 10 * number, 30 * (number % 7)])
+        noise = np.random.default_rng(number).integers(-20, 20, (96 + number, 128, 3))
+        path = tmp_path / f"photo-{number}.png"
+        Image.fromarray((colour + noise).clip(0, 255).astype(np.uint8)).save(path)
+        client = Client(server.url, verbose=False, download_files=str(tmp_path))
+        try:
+            opened = client.predict(handle_file(path), *controls, api_name="/open")
+            client.predict(*controls, api_name="/look")
+            file, message = client.predict(*controls, api_name="/download")
+        finally:
+            client.close()
+        assert message == ""
+        assert f"photo-{number}.png, 128 × {96 + number} pixels" in str(opened)
+        assert Path(file).name == f"photo-{number}-bokeh.png"
+        result, original = read_photo(file).image, read_photo(path).image
+        assert result.shape == original.shape
+        return float((result.mean((2, 3)) - original.mean((2, 3))).abs().max())
+
+    with ThreadPoolExecutor(20) as pool:
+        assert max(pool.map(go, range(20))) < 0.02
+    assert "Traceback" not in server.log.read_text()

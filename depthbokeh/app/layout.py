@@ -10,11 +10,10 @@ import gradio as gr
 from .handlers import Handlers, head
 from .look import SHAPES
 from .sessions import IDLE_SECONDS, Sessions
-from .stage import Stage
+from .stage import make_stage
 from .wiring import wire
 
 CSS = (files(__package__) / "page.css").read_text("utf-8")
-
 
 
 def make_theme() -> gr.themes.Base:
@@ -51,7 +50,7 @@ def _lay_out() -> dict[str, Any]:
     parts["drop"] = gr.File(label="Photo", elem_id="drop", height=360)
     with gr.Column(visible=False, elem_id="work") as parts["work"], gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            parts["stage"] = Stage(elem_id="stage")
+            parts["stage"] = make_stage("stage")
         with gr.Column(scale=5, min_width=320):
             parts["render"] = gr.Button("Download at full size", variant="primary", size="sm", elem_id="render")
             parts["result"] = gr.ImageSlider(
@@ -81,6 +80,6 @@ def _lay_out_controls() -> dict[str, Any]:
         slide("focal_length", "Focal length, mm", 24, 200, 50, 1)
         slide("distance", "Subject distance, m", 0.5, 20, 2, 0.1)
     with gr.Accordion("Maps of your own", open=False), gr.Row():
-        parts["own_mask"] = gr.UploadButton("Mask: subject white", elem_id="own_mask", size="sm", min_width=120)
-        parts["own_disparity"] = gr.UploadButton("Disparity: near bright", elem_id="own_disparity", size="sm", min_width=120)
+        for name, label in (("own_mask", "Mask: subject white"), ("own_disparity", "Disparity: near bright")):
+            parts[name] = gr.UploadButton(label, elem_id=name, size="sm", min_width=120)
     return parts

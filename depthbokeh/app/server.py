@@ -39,13 +39,11 @@ def serve(host: str, port: int, mask_model: str, depth_model: str, say: Callable
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _serve(
-    root: Path, host: str, port: int, mask_model: str, depth_model: str, say: Callable[[str], None]
-) -> None:
+def _serve(root: Path, host: str, port: int, mask_model: str, depth_model: str, say: Callable[[str], None]) -> None:
     try:
         from .layout import CSS, build_page, make_theme
-    except ImportError as error:
-        raise ValueError(f"the app needs gradio: pip install 'depthbokeh[app]' ({error})") from error
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the app needs {error.name}: pip install 'depthbokeh[app]'") from error
     from .sessions import Sessions
     from .studio import Studio
 

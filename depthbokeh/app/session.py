@@ -128,7 +128,7 @@ class Session:
             self._choose(replace(self.choices, mask=mask, strokes=(), cuts_out=True, focus=None))
 
     def give_disparity(self, disparity: Upload) -> None:
-        """Takes a disparity map, which is used alone until a subject is asked for; raises like :func:`open_disparity`."""
+        """Takes a disparity map, used alone until a subject is asked for; raises like :func:`open_disparity`."""
         with self._lock:
             keeps_mask = self.choices.mask is not None or self.choices.pick is not None
             self._choose(replace(self.choices, disparity=disparity, cuts_out=keeps_mask, focus=None))

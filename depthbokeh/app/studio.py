@@ -39,12 +39,10 @@ class Pick:
     height: float = 0.0
 
     def __post_init__(self) -> None:
-        inside = 0 <= self.x < 1 and 0 <= self.y < 1 and 0 <= self.width <= 1 - self.x and 0 <= self.height <= 1 - self.y
-        if not inside:
-            raise ValueError(
-                f"what was picked, ({self.x:g}, {self.y:g}, {self.width:g}, {self.height:g}), lies outside the picture: "
-                "expected fractions of its width and height"
-            )
+        sides = ((self.x, self.width), (self.y, self.height))
+        if not all(0 <= start < 1 and 0 <= side <= 1 - start for start, side in sides):
+            place = f"({self.x:g}, {self.y:g}, {self.width:g}, {self.height:g})"
+            raise ValueError(f"the pick {place} lies outside the picture: expected fractions of its width and height")
 
     @property
     def is_point(self) -> bool:
@@ -58,7 +56,7 @@ class Pick:
         return Pick(left, top, right - left, bottom - top)
 
     def scale(self, image: Tensor) -> tuple[float, ...]:
-        """x and y, or x, y, width and height, in pixels of an image ``(..., H, W)``."""
+        """X and y, or x, y, width and height, in pixels of an image ``(..., H, W)``."""
         height, width = image.shape[-2:]
         at = (self.x * width, self.y * height)
         return at if self.is_point else (*at, self.width * width, self.height * height)
