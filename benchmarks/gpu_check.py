@@ -13,7 +13,7 @@ import torch
 from scene import FOCUS, make_scene
 from torch import Tensor
 
-from depthbokeh import composite, fuse_layers, gather_blur, ops, scatter_blur
+from depthbokeh import composite, fuse_layers, gather_blur, ops, pyramid, scatter_blur
 from depthbokeh.edges import find_sides
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {"scatter": scatter_blur, "gather": gather_blur}
@@ -97,6 +97,24 @@ def check_sides() -> int:
     return report(max(errors) <= 1e-9, "edges", " ".join(f"{error:.1e}" for error in errors))
 
 
+def check_fill() -> int:
+    """Filled values and their gradients against the definition, float64; in the larger picture several blocks run."""
+    random, failures = torch.Generator().manual_seed(0), 0
+    for size in ((1, 1), (13, 37), (97, 101)):
+        values, grad = (torch.rand(2, 3, *size, dtype=torch.float64, generator=random).cuda() for _ in range(2))
+        weight = torch.rand(2, 1, *size, dtype=torch.float64, generator=random).cuda()
+        leaves = [values.requires_grad_(), weight.requires_grad_()]
+        results = []
+        for run in (ops.push_pull, pyramid.push_pull):
+            filled = run(*leaves)
+            results.append([filled.detach(), *torch.autograd.grad(filled, leaves, grad)])
+        errors = [
+            float((one - other).norm() / other.norm().clamp(min=1e-6)) for one, other in zip(*results, strict=True)
+        ]
+        failures += report(max(errors) <= 1e-9, "fill", size, " ".join(f"{error:.1e}" for error in errors))
+    return failures
+
+
 def check_graph() -> int:
     """A captured call, replayed with other inputs, against the same call made directly."""
     image, radius, _ = (t.float() for t in make_inputs((1, 4, 65, 67), 9.0, "cuda"))
@@ -127,7 +145,7 @@ def main() -> int:
     if not small:
         shapes += [((1, 3, 140, 150), 20.0), ((1, 4, 257, 509), 64.0)]
     failures = sum(check_against_reference(shape, most, APERTURES) for shape, most in shapes)
-    failures += check_graph() + check_sides() + check_layers()
+    failures += check_graph() + check_sides() + check_fill() + check_layers()
     print(f"{failures} failures")
     return int(failures > 0)
 

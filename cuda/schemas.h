@@ -26,5 +26,8 @@ constexpr const char* kSideMeans =
 constexpr const char* kSideMeansBackward =
     "side_means_backward(Tensor grad, Tensor color, Tensor disparity, Tensor edge, Tensor? mask, Tensor at, Tensor "
     "low, Tensor high) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
+constexpr const char* kPushPull = "push_pull(Tensor values, Tensor weight) -> Tensor";
+constexpr const char* kPushPullBackward =
+    "push_pull_backward(Tensor grad, Tensor values, Tensor weight) -> (Tensor, Tensor)";
 
 }  // namespace depthbokeh

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import ops, pyramid
 from .edges import smoothstep
 from .enlarging import enlarge
 
-# A weight below this counts as nothing known.
-_LEAST = 1e-6
+_DTYPES = torch.float16, torch.bfloat16, torch.float32, torch.float64  # of the kernels
 
 
 def push_pull(values: Tensor, weight: Tensor) -> Tensor:
@@ -32,16 +32,10 @@ def push_pull(values: Tensor, weight: Tensor) -> Tensor:
         >>> push_pull(values, weight)
         tensor([[[[3., 3., 3.]]]])
     """
-    height, width = values.shape[2:]
-    if height == 1 and width == 1:
-        return values * weight / weight.clamp(min=_LEAST)
-    odd = (0, width % 2, 0, height % 2)  # beyond the border nothing is known
-    known = F.avg_pool2d(F.pad(weight, odd), 2)
-    means = F.avg_pool2d(F.pad(values * weight, odd), 2) / known.clamp(min=_LEAST)
-    # Whoever knows one of four pixels knows their mean as well as it gets.
-    coarse = push_pull(means, (4 * known).clamp(max=1))
-    around = enlarge(coarse, 2, height, width)
-    return values * weight + (1 - weight) * around
+    same = values.dtype == weight.dtype and values.dtype in _DTYPES
+    if same and ops.has_kernels(values.device.type):
+        return ops.push_pull(values, weight)
+    return pyramid.push_pull(values, weight)
 
 
 def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:

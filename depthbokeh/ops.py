@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _native
+from . import _native, pyramid
 from .aperture import Aperture
 
 LIBRARY = "depthbokeh"
@@ -103,6 +103,12 @@ def side_means(
     return means
 
 
+def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
+    """Fills in what is not known: see :func:`depthbokeh.pyramid.push_pull`, which defines it."""
+    filled: Tensor = getattr(torch.ops, library).push_pull(values, weight)
+    return filled
+
+
 def build_info() -> str:
     """The fingerprint of the sources that the loaded library was compiled from."""
     return str(torch.ops.depthbokeh.build_info())
@@ -119,6 +125,9 @@ def register(library: str) -> None:
     torch.library.register_autograd(
         f"{library}::gather_blur_backward", backward.of_backward, setup_context=_save_backward
     )
+    torch.library.register_fake(f"{library}::push_pull", _fake_fill)
+    torch.library.register_fake(f"{library}::push_pull_backward", _fake_fill_backward)
+    torch.library.register_autograd(f"{library}::push_pull", backward.of_fill, setup_context=_save_fill)
 
 
 def _register_layers() -> None:
@@ -180,6 +189,18 @@ def _means_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return color, disparity, edge, mask if ctx.saved_tensors[3] is not None else None, None, low, high
 
 
+def _fake_fill(values: Tensor, weight: Tensor) -> Tensor:
+    return values.new_empty(values.shape)
+
+
+def _fake_fill_backward(grad: Tensor, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return values.new_empty(values.shape), weight.new_empty(weight.shape)
+
+
+def _save_fill(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
 def _save_blur(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     image, radius, aperture, ctx.kind, ctx.slope = inputs
     # The image is needed for the radius alone.
@@ -235,6 +256,17 @@ class _Backward:
             if ctx.needs_input_grad[1]:
                 _, grad_radius = ops.gather_blur_backward(image, radius, grad_blur, aperture, ctx.kind)
         return grad_image, grad_radius, grad_weight, None, None
+
+    def of_fill(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        values, weight = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return tuple(self.operators.push_pull_backward(grad, values, weight))
+        # This gradient is to be differentiated again: the definition can be. Of views, as one argument may be made
+        # of the other.
+        leaves = [leaf.view_as(leaf) for leaf in (values, weight)]
+        asked = [leaf for leaf, needed in zip(leaves, ctx.needs_input_grad, strict=True) if needed]
+        found = iter(torch.autograd.grad(pyramid.push_pull(*leaves), asked, grad, create_graph=True))
+        return tuple(next(found) if needed else None for needed in ctx.needs_input_grad)
 
 
 def _refuse_second_slope(asked: bool) -> None:

@@ -1,6 +1,6 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py, test_slices.py and test_edges.py.
+That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py and test_fill.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from conftest import EMULATED, REFERENCE
 from kinks import assert_gradient_near
 from test_blur import APERTURES, SYMMETRIES, differentiate, make_inputs
 from test_edges import make_sides
+from test_fill import make_inputs as make_holes
 from test_slices import make_layers
 
 from depthbokeh import Aperture, _build
@@ -64,6 +65,15 @@ def run_edges(operators):
     return [means, *operators.side_means_backward(means - 0.5, *inputs)]
 
 
+def run_fill(operators):
+    """The operators that fill in, forward and backward: two pictures of several blocks, then a block for each."""
+    values, weight, grad = make_holes((59, 67), "known or not", dtype=torch.float32)
+    return [operators.push_pull(values, weight), *operators.push_pull_backward(grad, values, weight)]
+
+
+LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill}
+
+
 def run_in_every_order(run, *arguments, **options):
     emulation.load()
     found = []
@@ -87,7 +97,7 @@ def test_order_of_threads_changes_no_bit(aperture, lamp):
     assert_same(run_in_every_order(run_all, aperture, lamp=lamp))
 
 
-@pytest.mark.parametrize("run", [run_slices, run_edges])
+@pytest.mark.parametrize("run", LAYERS.values(), ids=LAYERS)
 def test_order_of_threads_changes_no_bit_of_layers(run):
     assert_same(run_in_every_order(run))
 
@@ -128,7 +138,7 @@ def test_kernels_equal_the_reference_in_every_order(operator, order, aperture, s
 # In a process of its own: a library of operators cannot be taken back, and a sanitizer ends it.
 CODE = """
 import sys, torch, emulation
-from test_emulation import run_all, run_edges, run_slices
+from test_emulation import LAYERS, run_all
 torch.ops.load_library(sys.argv[1])
 for case in sys.argv[3:]:
     aperture, _, channels = case.partition("/")
@@ -139,7 +149,7 @@ for case in sys.argv[3:]:
         if channels:
             results = run_all(operators, aperture, channels=int(channels), height=17)
         else:
-            results = {"slices": run_slices, "edges": run_edges}[case](operators)
+            results = LAYERS[case](operators)
         found.append(torch.cat([t.flatten() for t in results]))
     print("same" if all(torch.equal(found[0], other) for other in found[1:]) else "different")
 """
@@ -159,7 +169,7 @@ def sanitizer():
 
 
 def run_library(library, sanitizer, *cases, orders=tuple(emulation.ORDERS)):
-    """Runs a library on some cases, ``APERTURE/CHANNELS``, ``slices`` or ``edges``, in some orders of threads."""
+    """Runs a library on some cases, ``APERTURE/CHANNELS`` or one of LAYERS, in some orders of threads."""
     folders = [Path(__file__).parent, Path(_build.__file__).parents[1]]
     variables = {
         **os.environ,
@@ -173,7 +183,7 @@ def run_library(library, sanitizer, *cases, orders=tuple(emulation.ORDERS)):
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
-    """The kernels with six faults, each met by other cases."""
+    """The kernels with seven faults, each met by other cases."""
     sources = tmp_path_factory.mktemp("broken") / "cuda"
     shutil.copytree(_build.find_sources(), sources)
     spoil(sources / "gaussian.cuh", "along_y[i] = ", "__syncthreads();", "")
@@ -187,6 +197,7 @@ def broken(tmp_path_factory):
     )
     spoil(sources / "slices.cuh", " cover_pixels(", "if (pixel.at >= pixels) return;", "")
     spoil(sources / "edges.cuh", " mean_sides(", "if (n >= task.p.count) return;", "")
+    spoil(sources / "fill.cuh", " fill_small(", "__syncthreads();", "")
     return emulation.compile_library(sources, *SANITIZED)
 
 
@@ -197,9 +208,9 @@ def spoil(file, after, good, bad):
     file.write_text(head + found + tail.replace(good, bad, 1))
 
 
-@pytest.mark.parametrize("case", ["gaussian/3", "disk/3"])
+@pytest.mark.parametrize("case", ["gaussian/3", "disk/3", "fill"])
 def test_removed_barrier_is_noticed(broken, sanitizer, case):
-    """A block-wide and a warp-wide one."""
+    """Block-wide ones and a warp-wide one."""
     result = run_library(broken, sanitizer, case)
     assert result.stdout.split() == ["different"], result.stderr
 
@@ -217,7 +228,7 @@ def test_access_beyond_memory_is_noticed(broken, sanitizer, case):
 
 def test_kernels_keep_to_their_memory(sanitizer):
     library = emulation.compile_library(_build.find_sources(), *SANITIZED)
-    cases = ["disk/3", "disk/1", "ring:0.5/3", "polygon:5/3", "polygon:5:10:0.3/1", "gaussian/3", "slices", "edges"]
+    cases = ["disk/3", "disk/1", "ring:0.5/3", "polygon:5/3", "polygon:5:10:0.3/1", "gaussian/3", *LAYERS]
     result = run_library(library, sanitizer, *cases, orders=["shuffled"])
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.split()) == len(cases)
