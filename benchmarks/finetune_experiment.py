@@ -1,6 +1,6 @@
 """Do masks learn from bokeh photographs alone? Three models, made-up portraits, and what they are compared with.
 
-Each model is trained in four ways, with the same photos, steps and rates:
+Each model is trained in four ways, with the same photos and rates:
 
 - ``bokeh``: by the bokeh pictures alone, through the renderer. No mask is ever shown.
 - ``frozen``: the mask model stays as it began, the lens alone learns.
@@ -42,7 +42,9 @@ from depthbokeh.training.validation import validate
 SIZE = (96, 144)
 PAIRS, UNSEEN = 640, 40
 WAYS = ("bokeh", "frozen", "no gradient", "true masks")
-LENS_STEPS = 200  # where the lens alone learns
+_FIRST = ("deeplab", "bokeh")
+# Where the lens alone learns, or the mask has nothing to learn from, less is enough.
+SHORT = {"frozen": 200, "no gradient": 200}
 
 # Small enough for two cores and pictures of 144 x 96; layouts, losses and renderer are those of the full models.
 SMALL: dict[str, dict[str, Any]] = {
@@ -112,11 +114,11 @@ def make_config(data: Path, model: str, way: str, steps: int) -> FinetuneConfig:
         strength=0.04,
         learn_per_photo=("strength",),
         match_exposure=False,
-        steps=min(steps, LENS_STEPS) if way == "frozen" else steps,
+        steps=min(steps, SHORT.get(way, steps)),
         batch=8,
         clip=None,
         workers=0,
-        validate_every=200,
+        validate_every=max(1, steps // 2),
         save_every=steps,
         keep=1,
         **SMALL[model],
@@ -130,7 +132,7 @@ def make_config(data: Path, model: str, way: str, steps: int) -> FinetuneConfig:
     return config
 
 
-def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: float | None) -> dict[str, Any]:
+def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: float) -> dict[str, Any]:
     """Trains one model in one way; returns what is known before, after and on the way."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -139,9 +141,15 @@ def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: f
         (config.train_split, True), (config.val_split, False)
     ))  # fmt: skip
     learned = build_model(config, len(pairs))
+    if model == "mask_rcnn" and config.train_mask:
+        # Of fresh weights boxes and scores are no detector's, and nothing here teaches boxes: all regions stay the
+        # subject's, and backbone and mask head learn what in them is.
+        heads = learned.pipeline.get_submodule("mask_model.roi_heads")
+        heads.get_submodule("box_head").requires_grad_(False)
+        heads.get_submodule("box_predictor").requires_grad_(False)
     if way == "true masks":
         learned.__class__ = MaskLearner
-        # No bokeh is seen, so nothing could tell the strength: that of the run by bokeh is taken.
+        # No bokeh is seen, so nothing could tell the strength.
         learned.lens.strength.data.fill_(torch.tensor(strength).log())
     began = time.perf_counter()
     before = validate(learned.eval(), unseen, torch.device("cpu"), None)
@@ -155,7 +163,7 @@ def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: f
         "parameters": sum(parameter.numel() for parameter in learned.pipeline.parameters()),
         "before": before._asdict(),
         "after": after._asdict(),
-        "strength": float(learned.lens(None).strength),
+        "strength": float(learned.lens(None).strength.detach()),
         "curve": [{"step": line["step"], **line["validation"]} for line in lines if "validation" in line],
         "seconds": round(time.perf_counter() - began, 1),
     }
@@ -192,33 +200,41 @@ def judge_gaussian(learned: LearnedPipeline, pairs: Any, unseen: Any) -> dict[st
 
 
 def run_all(data: Path, work: Path, steps: int) -> list[dict[str, Any]]:
-    """All runs, two at a time, each in a process of one thread."""
+    """All runs, two at a time, each in a process of one thread; what takes long begins early."""
     results: dict[tuple[str, str], dict[str, Any]] = {}
 
     def command(model: str, way: str) -> list[str]:
-        strength = results.get((model, "bokeh"), {}).get("strength")
         name = work / f"{model}-{way.replace(' ', '_')}"
-        given = ["--strength", str(strength)] if way == "true masks" else []
+        # The strength is the photographs', not the model's: every other run begins with what the first has found.
+        strength = results[_FIRST]["strength"] if way == "true masks" else 0.0
         return [sys.executable, __file__, "--one", model, way, "--pairs", str(data), "--steps", str(steps),
-                "--run", str(name), *given]  # fmt: skip
+                "--run", str(name), "--strength", str(strength)]  # fmt: skip
 
-    for ways in (WAYS[:1], WAYS[1:]):
-        waiting = [(model, way) for way in ways for model in SMALL]
-        running: dict[tuple[str, str], subprocess.Popen[str]] = {}
-        while waiting or running:
-            while waiting and len(running) < 2:
-                key = waiting.pop(0)
-                running[key] = subprocess.Popen(command(*key), stdout=subprocess.PIPE, text=True)
-            for key, process in list(running.items()):
-                if process.poll() is None:
-                    continue
-                output = process.communicate()[0]
-                if process.returncode:
-                    raise RuntimeError(f"{key}: failed with status {process.returncode}")
-                results[key] = json.loads(output.splitlines()[-1])
-                del running[key]
-                print(f"{key}: {results[key]['after']}, {results[key]['seconds']} s", flush=True)
-            time.sleep(0.2)
+    waiting = [
+        ("mask_rcnn", "bokeh"),
+        _FIRST,
+        ("mask_rcnn", "true masks"),
+        *((model, way) for way in WAYS for model in ("xception", "deeplab") if (model, way) != _FIRST),
+        ("mask_rcnn", "no gradient"),
+        ("mask_rcnn", "frozen"),
+    ]
+    running: dict[tuple[str, str], subprocess.Popen[str]] = {}
+    while waiting or running:
+        while waiting and len(running) < 2:
+            if waiting[0][1] == "true masks" and _FIRST not in results:
+                break
+            key = waiting.pop(0)
+            running[key] = subprocess.Popen(command(*key), stdout=subprocess.PIPE, text=True)
+        for key, process in list(running.items()):
+            if process.poll() is None:
+                continue
+            output = process.communicate()[0]
+            if process.returncode:
+                raise RuntimeError(f"{key}: failed with status {process.returncode}")
+            results[key] = json.loads(output.splitlines()[-1])
+            del running[key]
+            print(f"{key}: {results[key]['after']}, {results[key]['seconds']} s", flush=True)
+        time.sleep(0.2)
     return [results[model, way] for model in SMALL for way in WAYS]
 
 
@@ -256,7 +272,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
     parser.add_argument("--pairs", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--strength", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--strength", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         result = run_one(arguments.pairs, *arguments.one, arguments.steps, arguments.run, arguments.strength)

@@ -68,22 +68,24 @@ def build_network(body: Body, channels: int, hidden: int, frozen_bn: bool, train
 
 
 def open_heads(heads: Any, labels: Sequence[int]) -> None:
-    """Sets the biases of fresh heads so that masks alone can teach them.
+    """Sets fresh heads so that masks alone can teach them.
 
-    Every region counts as the subject's at first, but almost nothing in it as mask. With scores that begin at chance no
-    mask would matter, and from half a mask in every region the way leads to none at all: most of a photo is not
-    subject. To begin with the share that is expected is due to T.-Y. Lin et al., Focal Loss for Dense Object
-    Detection, 2017.
+    At first every region counts as the subject's, one as much as the other, but almost nothing in it as mask. With
+    scores that begin at chance no mask would matter, and from half a mask in every region the way leads to none at
+    all: most of a photo is not subject. To begin with the share that is expected is due to T.-Y. Lin et al., Focal Loss
+    for Dense Object Detection, 2017.
 
     Args:
         heads: torchvision's ``RoIHeads``.
         labels: Of the classes that may be subject.
     """
-    scores, masks = heads.box_predictor.cls_score.bias, heads.mask_predictor.mask_fcn_logits.bias
-    others = len(scores) - len(labels)
+    scores, masks = heads.box_predictor.cls_score, heads.mask_predictor.mask_fcn_logits
+    others = len(scores.bias) - len(labels)
+    nn.init.zeros_(scores.weight)
+    nn.init.zeros_(scores.bias)
     with torch.no_grad():
-        scores[list(labels)] += math.log(_SUBJECT / (1 - _SUBJECT) * others / len(labels))
-        masks += math.log(_MASK / (1 - _MASK))
+        scores.bias[list(labels)] = math.log(_SUBJECT / (1 - _SUBJECT) * others / len(labels))
+    nn.init.constant_(masks.bias, math.log(_MASK / (1 - _MASK)))
 
 
 def name_labels() -> list[str]:
