@@ -62,7 +62,12 @@ def _load(may_compile: bool) -> Native:
     if shutil.which(os.environ.get("CXX", "c++")) is None:
         return Native(None, "no C++ compiler: install one (g++ or clang++) to run the native kernels")
     try:
-        _compile(sources, cached.parent)
+        from filelock import FileLock
+
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(cached.parent / "compiling"):  # another process may have been quicker
+            if not (cached.is_file() and _has_asked_kernels(cached)):
+                _compile(sources, cached.parent)
     except (RuntimeError, OSError, ImportError) as error:
         lines = str(error).strip().splitlines()
         return Native(None, f"compilation failed: {next((line for line in lines if 'error:' in line), lines[0])}")
@@ -96,7 +101,8 @@ def _compile(sources: Path, folder: Path) -> None:
     from torch.utils import cpp_extension
 
     print("depthbokeh: compiling the native kernels, once (one to two minutes)", file=sys.stderr)
-    folder.mkdir(parents=True, exist_ok=True)
+    # torch's own lock outlives a process that is killed, and would be waited for without end; ours does not.
+    (folder / "lock").unlink(missing_ok=True)
     cuda = _build.find_cuda() if torch.version.cuda else None
     # ninja is installed beside the interpreter, which is not on PATH unless the environment is activated.
     changes = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}

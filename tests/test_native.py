@@ -21,7 +21,8 @@ def copy_package(target):
 
 def run(code, folder, **environment):
     variables = {**os.environ, "PYTHONPATH": str(folder), "TORCH_EXTENSIONS_DIR": str(folder / "cache"), **environment}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=variables)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=variables, timeout=280)
 
 
 CODE = """
@@ -41,6 +42,10 @@ def test_library_is_compiled_once_on_first_use(tmp_path):
     quick = tmp_path / "quick-c++"
     quick.write_text(f'#!/bin/sh\nexec "{shutil.which("c++")}" "$@" -O0 -U__linux__\n')
     quick.chmod(0o755)
+    # As a process leaves it that was killed while it compiled.
+    folder = tmp_path / "cache" / f"{_build.hash_sources(_build.find_sources())}-torch{torch.__version__}"
+    folder.mkdir(parents=True)
+    (folder / "lock").touch()
     first = run(CODE, tmp_path, CXX=str(quick))
     assert first.stdout.strip() == "compiled on first use", first.stderr
     assert "compiling the native kernels" in first.stderr
