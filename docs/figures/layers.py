@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from made_up import make_pair
 from matplotlib import pyplot as plt
-from scene import make_pair
 from style import encode, run, save, show, to_pixels
 from torch import Tensor
 

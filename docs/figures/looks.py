@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from made_up import make_pair
 from matplotlib import pyplot as plt
-from scene import make_pair
 from style import encode, run, save, show
 
 from depthbokeh import BokehRenderer

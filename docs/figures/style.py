@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from PIL import Image
 from torch import Tensor
 
@@ -27,8 +28,8 @@ def save(figure: Any, path: Path) -> None:
     """Writes a figure: as a PNG of 256 colours, or, if it is made of photos, as a JPEG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
+    plt.close(figure)
     if path.suffix == ".png":
         picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     else:
