@@ -12,9 +12,10 @@ from pathlib import Path
 
 from guides import Command
 from guides_shell import (
-    check_in_file,
+    check_git,
     check_make,
     check_on_gpu,
+    check_pip,
     parse_depthbokeh,
     parse_launcher,
     run_depthbokeh,
@@ -63,11 +64,22 @@ COVERED: dict[str, Cover] = {
     "make bench": Cover(check_make, "takes minutes alone on a machine; .ci/run does bench-quick"),
     "make docs": Cover(check_make, ".ci/run does it"),
     ". .venv/bin/activate": Cover(lambda words: None, "the environment of make demo"),
-    "pip install torch==2.13.0": Cover(check_in_file("Makefile"), "the Makefile does it, and .ci/run by it"),
-    "pip install 'setuptools>=77' wheel ninja": Cover(check_in_file("Makefile"), "likewise"),
-    "pip install --no-build-isolation .": Cover(check_in_file("Makefile"), "likewise, as an editable installation"),
-    "DEPTHBOKEH_CUDA=1 pip install --no-build-isolation .": Cover(
-        check_in_file("Makefile"), "needs nvcc; tests/test_native.py has find_cuda"
+    **dict.fromkeys(
+        (
+            "pip install depthbokeh",
+            "pip install torch==2.13.0",
+            "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu",
+            "pip install 'setuptools>=77' wheel ninja",
+            "pip install --no-build-isolation .",
+            "pip install --no-build-isolation --no-binary depthbokeh depthbokeh",
+            "DEPTHBOKEH_CUDA=1 pip install --no-build-isolation .",
+        ),
+        Cover(check_pip, "needs a network; .ci/run installs by the Makefile, with the same torch"),
+    ),
+    "DEPTHBOKEH_CUDA=1 depthbokeh info": parse("compiles for minutes where there is nvcc; tests/test_native.py"),
+    **dict.fromkeys(
+        ("git commit -am 'Version 1.2.3'", "git tag -a v1.2.3 -m 'Version 1.2.3'", "git push origin main v1.2.3"),
+        Cover(check_git, "a release of this project"),
     ),
     "benchmarks/on_gpu.sh results check": Cover(check_on_gpu, "needs a GPU"),
     "depthbokeh render photo.jpg -o bokeh.jpg --subject 420,80,600,940": add("--max-size;96", _LARGE, (1040, 1040)),

@@ -9,7 +9,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import fields
 from functools import cache
@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import typer
 from guides import ROOT, Command
+from packaging.requirements import Requirement
 from pairs import write_pair
 from PIL import Image
 from typer.testing import CliRunner
@@ -30,6 +31,9 @@ from depthbokeh import cli
 from depthbokeh.finetune_cli import parse_flags
 
 WIDTH, HEIGHT = 96, 64
+# Options of pip install that take a value, and those that take none.
+_PIP_OPTIONS = {"--index-url", "--no-binary"}
+_PIP_SWITCHES = {"--force-reinstall", "--no-build-isolation", "--no-deps"}
 
 
 class Parsed(Exception):
@@ -221,18 +225,37 @@ def check_on_gpu(words: Sequence[str]) -> None:
             raise AssertionError(f"{words[0]} has no step {step!r}")
 
 
-def check_in_file(name: str) -> Callable[[Sequence[str]], None]:
-    """A check that a file of the project has every requirement and option of a ``pip install``."""
+def check_pip(words: Sequence[str]) -> None:
+    """Fails where ``pip install ...`` has unknown options, or asks for what the project does not have or test."""
+    if list(words[:2]) != ["pip", "install"]:
+        raise AssertionError(f"{words[:2]}: expected pip install")
+    rest = iter(words[2:])
+    for word in rest:
+        if word in _PIP_OPTIONS:
+            next(rest, None)
+        elif word.startswith("-") and word not in _PIP_SWITCHES:
+            raise AssertionError(f"pip install has no {word!r}, as far as is known here")
+        elif not word.startswith(("-", ".")):
+            _check_requirement(Requirement(word))
 
-    def check(words: Sequence[str]) -> None:
-        text = (ROOT / name).read_text(encoding="utf-8")
-        if list(words[:2]) != ["pip", "install"]:
-            raise AssertionError(f"{words[:2]}: expected pip install")
-        for word in words[2:]:
-            if word != "." and not re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", text):
-                raise AssertionError(f"{name} does not have {word!r}")
 
-    return check
+def _check_requirement(wanted: Requirement) -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    if wanted.name != "depthbokeh" and not re.search(rf'"{wanted.name}\b', project):
+        raise AssertionError(f"{wanted.name} is no package that pyproject.toml names")
+    for extra in wanted.extras:
+        if not re.search(rf"^{extra} = \[", project, re.MULTILINE):
+            raise AssertionError(f"there is no extra {extra!r}")
+    if wanted.name == "torch" and wanted.specifier:
+        tested = re.search(r"^TORCH [?:]?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        if tested is None or not wanted.specifier.contains(tested[1]):
+            raise AssertionError(f"{wanted} is not the torch that the Makefile installs")
+
+
+def check_git(words: Sequence[str]) -> None:
+    """Knows the few commands of a release."""
+    if words[1] not in ("commit", "tag", "push") or {word for word in words if word[0] == "-"} - {"-a", "-m", "-am"}:
+        raise AssertionError(f"{' '.join(words)} is none of the commands that are known here")
 
 
 def run_command(command: Command) -> None:

@@ -12,7 +12,7 @@ import torch
 from guides import PYTHON, ROOT, SHELL, Block, find_blocks, find_spans, list_pages, read_blocks, read_commands
 from guides_covered import COVERED, FOREIGN_OPTIONS
 from guides_covered import PYTHON as REPLACED
-from guides_shell import list_options, parse_depthbokeh, run_command, write_files
+from guides_shell import check_pip, list_options, parse_depthbokeh, run_command, write_files
 
 PAGES = {str(page.relative_to(ROOT)): page for page in list_pages()}
 BLOCKS = {name: find_blocks(page) for name, page in PAGES.items()}
@@ -106,6 +106,8 @@ def check_options(text: str, page: str = "") -> None:
     """Fails if an option between backticks is none of any command, or none of the script before it."""
     known = list_options() | set(FOREIGN_OPTIONS)
     for span in find_spans(text):
+        if span.startswith("pip install"):
+            continue  # check_commands reads all of it
         script = re.match(r"python (\w+/\w+\.py)", span)
         place = (ROOT / script[1]).read_text() if script else known
         for option in _OPTION.findall(span):
@@ -115,7 +117,9 @@ def check_options(text: str, page: str = "") -> None:
 def check_commands(text: str) -> None:
     """Fails if a command between backticks does not exist."""
     for words in map(str.split, find_spans(text)):
-        if words[0] == "depthbokeh" and len(words) > 1 and re.fullmatch("[a-z]+", words[1]):
+        if words[:2] == ["pip", "install"]:
+            check_pip([word.strip("\"'") for word in words])
+        elif words[0] == "depthbokeh" and len(words) > 1 and re.fullmatch("[a-z]+", words[1]):
             parse_depthbokeh([words[1], "--help"])
 
 
@@ -185,12 +189,13 @@ class TestMistakesAreFound:
             (check_options, "With `--no-algin` nothing moves."),
             (check_options, "See `python benchmarks/quality.py --dta DIR`."),
             (check_commands, "See `depthbokeh rendr PHOTO`."),
+            (check_commands, "Take `pip install 'depthbokeh[trian]'`."),
             (check_names, "`depthbokeh.optics.thin_lens` is there."),
             (check_names, "`benchmarks/qualty.py` measures."),
         ],
     )
     def test_in_the_text(self, check, text):
-        with pytest.raises(Exception, match=r"algin|dta|rendr|thin_lens|qualty"):
+        with pytest.raises(Exception, match=r"algin|dta|rendr|trian|thin_lens|qualty"):
             check(text)
 
     def test_continued_lines_comments_and_variables_are_read_as_a_shell_reads_them(self):
