@@ -38,6 +38,7 @@ _APERTURES = (
 )
 _FOCAL_LENGTH_M, _SENSOR_WIDTH_M, _STOPS = 0.085, 0.036, (11.0, 5.6, 2.8, 1.4)
 _PEERS = {"bokehme": "BokehMe's weights", "planes": "planes as in MPIB", "soft_layers": "soft layers as in D2F"}
+_OURS = {"default": 'quality="default"', "exact": 'quality="exact"'}
 _HIGHLIGHTS = 4.0
 _RAYS = 2400  # of the truth, for every pixel: fewer leave grain in the lamps
 _ERROR_SCALE = 5
@@ -123,17 +124,19 @@ def draw_comparisons() -> dict[str, Tiles]:
 
 
 def compare(scene: Scene) -> Tiles:
-    """All of them on one scene, with PSNR, and below their errors."""
+    """Peers above, ours and the truth below, each with PSNR over its error."""
     pair = scene.render(samples=_RAYS)
     shot = Shot(pair.all_in_focus, pair.disparity, pair.mask, scene.focus, scene.strength, exact=True)
     truth = linear_to_srgb(pair.bokeh)
-    names = _PEERS | {"default": 'quality="default"', "exact": 'quality="exact"'}
-    pictures = label_psnr({label: linear_to_srgb(SCHEMES[name](shot)) for name, label in names.items()}, truth)
-    errors = {
-        f"{name}, {_ERROR_SCALE} x error": _ERROR_SCALE * (picture.clamp(0, 1) - truth.clamp(0, 1)).abs()
-        for name, picture in zip(names.values(), pictures.values(), strict=True)
-    }
-    return {**pictures, "truth": truth, **errors, "all in focus": linear_to_srgb(pair.all_in_focus)}
+    tiles: Tiles = {}
+    for names in (_PEERS, _OURS):
+        pictures = {label: linear_to_srgb(SCHEMES[name](shot)) for name, label in names.items()}
+        tiles |= label_psnr(pictures, truth)
+        if names is _OURS:
+            tiles["truth"] = truth
+        for label, picture in pictures.items():
+            tiles[f"{label}, {_ERROR_SCALE} x error"] = _ERROR_SCALE * (picture.clamp(0, 1) - truth.clamp(0, 1)).abs()
+    return {**tiles, "all in focus": linear_to_srgb(pair.all_in_focus)}
 
 
 def render(scene: Scene, pair: SyntheticPair, shape: str = "disk", highlights: float | None = None) -> Tensor:
@@ -156,7 +159,7 @@ SHEETS: dict[str, tuple[Callable[[], dict[str, Tiles]], int]] = {
     "stops": (draw_stops, 4),
     "focus": (draw_focus, 4),
     "strengths": (draw_strengths, 4),
-    "comparisons": (draw_comparisons, 6),
+    "comparisons": (draw_comparisons, 3),
 }
 
 
@@ -181,7 +184,7 @@ def write_sheet(path: Path, sheet: Image.Image) -> None:
             sheet.save(temporary, "JPEG", quality=quality, optimize=True)
             if temporary.stat().st_size < _MOST_BYTES:
                 return
-    raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes at any quality: expected a smaller sheet")
+        raise ValueError(f"{path}: larger than {_MOST_BYTES} bytes at any quality: expected a smaller sheet")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

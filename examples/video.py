@@ -65,18 +65,20 @@ def settle(seen: Tensor, disparity: Tensor, moving: Tensor) -> Tensor:
 
 def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, steady: bool) -> list[Tensor]:
     """Pictures of photos and disparities; unless ``steady``, focus and depth of each frame are its own."""
-    find_mask, renderer, radius = create_mask_model("grabcut"), BokehRenderer(), max(frames[0][0].shape[2:]) / 30
-    seen = lens = None
-    pictures, masks = [], []
+    find_mask, renderer, side = create_mask_model("grabcut"), BokehRenderer(), max(frames[0][0].shape[2:])
+    seen = lens = around = None
+    pictures = []
     for photo, disparity in frames:
-        masks.append(find_mask(photo, box))
-        mask, box = masks[-1], bound(masks[-1])
-        # Where the subject was a moment ago, what was seen is of no use.
-        moving = F.max_pool2d(torch.maximum(*masks[-2:]) if masks[1:] else mask, 9, 1, 4)
+        mask = find_mask(photo, box)
+        # From one frame to the next the subject moves by a few pixels; where it was, what was seen is of no use.
+        mask = mask if around is None else mask * around
+        before, around = around, F.max_pool2d(mask, side // 40 * 2 + 1, 1, side // 40)
+        moving = around if before is None else torch.maximum(around, before)
+        box = bound(mask)
         seen = disparity if seen is None or not steady else settle(seen, disparity, moving)
         focus = find_focus(seen, mask).flatten()
-        # What is farthest is blurred by the radius.
-        chosen = torch.cat([focus, radius / (focus - seen.quantile(0.02)).clamp(min=0.1)])
+        # What is farthest is blurred by a thirtieth of the longer side.
+        chosen = torch.cat([focus, side / 30 / (focus - seen.quantile(0.02)).clamp(min=0.1)])
         lens = chosen if lens is None or not steady else torch.lerp(chosen, lens, _KEPT)
         pictures.append(renderer(photo, seen, mask, focus=float(lens[0]), strength=float(lens[1])).clamp(0, 1))
     return pictures
