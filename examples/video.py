@@ -1,15 +1,15 @@
 """Bokeh for a video: the subject is tracked, focus and strength follow it smoothly, and what rests does not flicker.
 
-Depth networks see every frame anew, and the scale of what they find jumps. Here each map is brought to the scale of
-those before. ``python examples/video.py`` makes up somebody who walks past a camera on a tripod, with disparity as bad
-as a network's; ``--frames 5 --size 96x64`` is the short form. One's own frames, in the order of their names:
-``--photos FOLDER --disparity FOLDER --box 200,80,150,300``, the box round the subject in the first.
+Depth networks see every frame anew; here each map is brought to the scale of those before. ``python examples/video.py``
+makes up somebody who walks past a camera on a tripod, with disparity as bad as a network's; ``--frames 5 --size 96x64``
+is the short form. One's own frames, in the order of their names: ``--photos FOLDER --disparity FOLDER`` and the
+subject's box in the first, ``--box 200,80,150,300``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +36,10 @@ def make_frames(count: int, size: tuple[int, int]) -> tuple[list[tuple[Tensor, T
     frames, boxes = [], []
     picture = torch.cat([walker.color * walker.alpha, walker.alpha])[None]
     for index in range(count):
-        done = index / (count - 1)
+        done = index / 24
         scale = 0.6 + 0.2 * done
         small = F.interpolate(picture, scale_factor=scale, mode="bilinear", antialias=True)[0]
-        origin = round((0.5 * done - 0.1) * size[1]), size[0] - round(0.85 * small.shape[1])
+        origin = round((0.5 * done + 0.05) * size[1]), size[0] - round(0.85 * small.shape[1])
         moved = Layer(small[:3] / small[3:].clamp(min=1e-6), small[3:], walker.disparity * scale, origin=origin)
         pair = replace(scene, layers=(*still, moved), subject=len(still)).render(samples=1)
         coarse = coarsen_disparity(pair.disparity, torch.Generator().manual_seed(index), displacement=1.0)
@@ -63,11 +63,10 @@ def settle(seen: Tensor, disparity: Tensor, moving: Tensor) -> Tensor:
     return torch.lerp(torch.lerp(fitted, seen, _KEPT), fitted, moving)
 
 
-def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, steady: bool) -> list[Tensor]:
-    """Pictures of photos and disparities; unless ``steady``, focus and depth of each frame are its own."""
+def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, steady: bool) -> Iterator[Tensor]:
+    """Pictures, the farthest blurred by 1/30 of their longer side; unless ``steady``, with each frame by itself."""
     find_mask, renderer, side = create_mask_model("grabcut"), BokehRenderer(), max(frames[0][0].shape[2:])
     seen = lens = around = None
-    pictures = []
     for photo, disparity in frames:
         mask = find_mask(photo, box)
         # From one frame to the next the subject moves by a few pixels; where it was, what was seen is of no use.
@@ -77,11 +76,9 @@ def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, s
         box = bound(mask)
         seen = disparity if seen is None or not steady else settle(seen, disparity, moving)
         focus = find_focus(seen, mask).flatten()
-        # What is farthest is blurred by a thirtieth of the longer side.
         chosen = torch.cat([focus, side / 30 / (focus - seen.quantile(0.02)).clamp(min=0.1)])
         lens = chosen if lens is None or not steady else torch.lerp(chosen, lens, _KEPT)
-        pictures.append(renderer(photo, seen, mask, focus=float(lens[0]), strength=float(lens[1])).clamp(0, 1))
-    return pictures
+        yield renderer(photo, seen, mask, focus=float(lens[0]), strength=float(lens[1])).clamp(0, 1)
 
 
 def measure_flicker(pictures: list[Tensor], photos: list[Tensor]) -> float:
@@ -108,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
     else:
         frames, box = make_frames(options.frames, options.size)
     photos = [photo for photo, _ in frames]
-    videos = [render_video(frames, box, steady=steady) for steady in (False, True)]
+    videos = [list(render_video(frames, box, steady=steady)) for steady in (False, True)]
     single, smooth = (measure_flicker(video, photos) for video in videos)
     print(f"where nothing moves, frames change by {single:.2f} of 255, each rendered for itself; steady {smooth:.2f}")
     rows = [(255 * torch.cat(row, 3)[0]).round().byte() for row in zip(photos, *videos, strict=True)]
