@@ -68,7 +68,11 @@ def native_extension() -> dict:
 setup(
     packages=[*find_packages(ROOT, include=["depthbokeh", "depthbokeh.*"]), "depthbokeh._cuda"],
     package_dir={"depthbokeh._cuda": "cuda"},
-    package_data={"depthbokeh": ["py.typed"], "depthbokeh._cuda": ["*.h", "*.cpp", "*.cu", "*.cuh", "cpu/*"]},
+    package_data={
+        "depthbokeh": ["py.typed"],
+        "depthbokeh.app": ["*.html", "*.css", "*.js"],
+        "depthbokeh._cuda": ["*.h", "*.cpp", "*.cu", "*.cuh", "cpu/*"],
+    },
     include_package_data=False,
     **native_extension(),
 )

@@ -11,7 +11,7 @@ from ..layers import Focus, find_focus
 from ..models.choice import choose_depth_model, choose_mask_model
 from ..models.depth.ground_plane import GroundPlane
 from ..models.masks.grabcut import GrabCut
-from ..pipeline import BokehPipeline
+from ..pipeline import BokehPipeline, Rendering
 from ..render import BokehRenderer
 from .look import Look
 
@@ -146,7 +146,8 @@ class Studio:
         pipeline = BokehPipeline(renderer, None, None, reduce_large=True)
         sharp = focus if focus is not None else _focus_on(image, mask, pick, plane)
         strength = look.find_strength(plane, max(image.shape[2:]))
-        return pipeline(image, disparity, mask, strength=strength, focus=sharp).bokeh
+        rendering: Rendering = pipeline(image, disparity, mask, strength=strength, focus=sharp)
+        return rendering.bokeh
 
 
 def _focus_on(image: Tensor, mask: Tensor | None, pick: Pick | None, plane: float | None = None) -> Focus:

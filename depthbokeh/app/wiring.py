@@ -63,17 +63,16 @@ def wire(page: gr.Blocks, parts: dict[str, Any], handlers: Handlers) -> None:
 
     on(parts["drop"].upload, handlers.open, [parts["drop"]], _OPENED, kind="open", api_name="open", **_USED)
     on(parts["another"].upload, handlers.open, [parts["another"]], _OPENED, kind="open", **_HIDDEN)
-    latest = {"trigger_mode": "always_last"}
     on(
         partial(gr.on, [part.input for part in controls]),
         handlers.look,
         [],
         ("result",),
         api_name="look",
+        trigger_mode="always_last",
         **_USED,
-        **latest,
     )
-    on(parts["focus"].input, handlers.focus, [parts["focus"]], ("result",), **_HIDDEN, **latest)
+    on(parts["focus"].input, handlers.focus, [parts["focus"]], ("result",), trigger_mode="always_last", **_HIDDEN)
     on(parts["cut_out"].input, handlers.cut_out, [parts["cut_out"]], _SHOWN, **_HIDDEN)
     for name in ("pick", "stroke", "undo_stroke", "start_over"):
         on(
