@@ -130,6 +130,30 @@ def test_picking_moves_mask_and_focus(session):
     assert session.plane == before
 
 
+def test_a_click_on_the_subject_keeps_what_was_painted(session):
+    session.paint(Stroke(((0.1, 0.1),), 0.05, adds=True))
+    session.focus_on(0.1)
+    painted = session.mask
+    session.pick(Pick(0.1, 0.1))
+    assert session.mask is painted
+    assert session.choices.focus is None
+    session.pick(Pick(0.05, 0.6))
+    assert session.choices.strokes == ()
+
+
+def test_without_a_mask_a_click_is_focused_on(session, tmp_path):
+    height, width = session.image.shape[2:]
+    write_photo(tmp_path / "near.png", torch.linspace(0, 1, width).expand(1, 1, height, width), bits=16)
+    session.give_disparity(Upload(tmp_path / "near.png", "near.png"))
+    for x in (0.25, 0.75):
+        session.pick(Pick(x, 0.5))
+        assert session.mask is None
+        assert session.plane == pytest.approx(x, abs=0.02)
+    look = Look(f_number=None, strength=4)
+    change = (session.render_preview(look) - session.image).abs().mean((0, 1, 2))
+    assert change[int(0.7 * width) : int(0.8 * width)].mean() < change[: width // 2].mean() / 3
+
+
 @pytest.mark.parametrize("place", [(1.0, 0.5), (-0.1, 0.5), (float("nan"), 0.5), (0.5, 0.5, 0.6, 0.1)])
 def test_picks_outside_the_picture_are_refused(place):
     with pytest.raises(ValueError, match="lies outside the picture"):

@@ -138,12 +138,12 @@ class Handlers:
         """Subject, depth, focus and the result."""
         session = desk.session
         choices = session.choices
-        pick = choices.pick
+        mark = choices.mark
         stage = {
             "photo": pictures.show_photo(session.image) if with_photo else "",
             "mask": pictures.show_mask(session.mask),
             "depth": pictures.show_disparity(session.disparity),
-            "mark": None if pick is None else [pick.x + pick.width / 2, pick.y + pick.height / 2],
+            "mark": None if mark is None else [mark.x + mark.width / 2, mark.y + mark.height / 2],
         }
         focus = session.plane if choices.focus is None else choices.focus
         controls = {"focus": round(100 * focus), "cut_out": choices.cuts_out}

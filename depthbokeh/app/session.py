@@ -34,6 +34,7 @@ class Choices:
 
     Attributes:
         pick: Where the subject was clicked or drawn.
+        mark: What was clicked or drawn last, which may lie on the subject that was there.
         strokes: What was painted over its mask.
         mask: A mask that was given in place of what is found.
         disparity: Likewise.
@@ -42,6 +43,7 @@ class Choices:
     """
 
     pick: Pick | None = None
+    mark: Pick | None = None
     strokes: tuple[Stroke, ...] = ()
     mask: Upload | None = None
     disparity: Upload | None = None
@@ -73,14 +75,26 @@ class Session:
         small = (max(1, round(side * PREVIEW_PIXELS / longer)) for side in self.size)
         self.image = resize(opened.image, tuple(small)) if longer > PREVIEW_PIXELS else opened.image  # type: ignore[arg-type]
         self.choices = Choices()
-        self._found: Tensor | None = None  # the mask before anything is painted
         self.mask: Tensor | None = None
+        self._found: Tensor | None = None  # the mask before anything is painted
+        self._given: Tensor | None = None  # the disparity that was uploaded
+        self._estimated: Tensor | None = None  # that of the model
         self._find_mask()
 
     def pick(self, pick: Pick) -> None:
-        """Finds the subject where it was clicked or drawn; what was painted before is dropped."""
+        """Makes sharp what was clicked or drawn.
+
+        A click on the subject moves the focus back to it. Any other finds a new subject, for which nothing is painted
+        yet; where no subject is cut out, a click is only focused on.
+        """
         with self._lock:
-            self._choose(replace(self.choices, pick=pick, strokes=(), mask=None, cuts_out=True, focus=None))
+            choices = replace(self.choices, mark=pick, focus=None)
+            if pick.is_point and self.mask is not None and _read_at(self.mask, pick) > 0.5:
+                self.choices = choices
+            elif pick.is_point and not choices.cuts_out:
+                self._choose(replace(choices, pick=pick))
+            else:
+                self._choose(replace(choices, pick=pick, strokes=(), mask=None, cuts_out=True))
 
     def paint(self, stroke: Stroke) -> None:
         """Paints over the mask.
@@ -170,19 +184,22 @@ class Session:
             raise
 
     def _find_mask(self) -> None:
-        found = self._read_mask(self.image, self.choices)
-        disparity = self._read_disparity(self.image, None, self.choices) if self.choices.disparity else None
-        self._found, self._given_disparity = found, disparity
+        """Finds or reads the maps that the choices ask for."""
+        choices = self.choices
+        found = self._read_mask(self.image, choices)
+        given = None if choices.disparity is None else self._read_disparity(self.image, None, choices)
+        self._found, self._given = found, given
         self._paint()
 
     def _paint(self) -> None:
         """Brings mask, disparity and plane up to date with the choices."""
         self.mask = self._apply(self.image, self._found, self.choices)
-        if self._given_disparity is not None:
-            self.disparity = self._given_disparity
-        elif self._studio.depth_needs_mask or not hasattr(self, "disparity"):
-            self.disparity = self._read_disparity(self.image, self.mask, self.choices)
-        self.plane = self._studio.find_plane(self.image, self.disparity, self.mask, self.choices.pick)
+        if self._given is None and (self._estimated is None or self._studio.depth_needs_mask):
+            self._estimated = self._studio.find_disparity(self.image, self.mask)
+        disparity = self._estimated if self._given is None else self._given
+        assert disparity is not None
+        self.disparity = disparity
+        self.plane = self._studio.find_plane(self.image, disparity, self.mask, self.choices.pick)
 
     def _read_mask(self, image: Tensor, choices: Choices) -> Tensor | None:
         if choices.mask is not None:
@@ -201,3 +218,9 @@ class Session:
         if not choices.strokes:
             return found
         return paint(image.new_zeros(1, 1, *image.shape[2:]) if found is None else found, choices.strokes)
+
+
+def _read_at(mask: Tensor, pick: Pick) -> float:
+    """The value of a map ``(1, 1, H, W)`` at a point."""
+    x, y = pick.scale(mask)
+    return float(mask[0, 0, int(y), int(x)])
