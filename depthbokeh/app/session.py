@@ -11,6 +11,7 @@ from torch import Tensor
 from ..files import PhotoError
 from ..maps import resize
 from ..photo import write_photo
+from .enlarging import enlarge_mask
 from .look import Look, read_lens
 from .strokes import MAX_STROKES, Stroke, paint
 from .studio import Pick, Studio
@@ -164,12 +165,20 @@ class Session:
             PhotoError: A file cannot be read or written.
         """
         with self._lock:
-            choices, plane = self.choices, self.plane
+            choices, plane, found, estimated = self.choices, self.plane, self._found, self._estimated
         photo = open_photo(self.upload.path, self.upload.name)
-        found = self._read_mask(photo.image, choices)
-        mask = self._apply(photo.image, found, choices)
-        disparity = self._read_disparity(photo.image, mask, choices)
-        parts = (photo.image, disparity, mask)
+        image = photo.image
+        # What was found on the small picture is kept: found anew, it might be something else than was shown.
+        if choices.mask is not None:
+            found = self._read_mask(image, choices)
+        elif found is not None:
+            found = enlarge_mask(found, self.image, image)
+        mask = self._apply(image, found, choices)
+        if choices.disparity is not None or self._studio.depth_needs_mask or estimated is None:
+            disparity = self._read_disparity(image, mask, choices)
+        else:
+            disparity = resize(estimated, (image.shape[2], image.shape[3]))
+        parts = (image, disparity, mask)
         bokeh = self._studio.render(*parts, look, plane=plane, pick=choices.pick, focus=choices.focus)
         write_photo(output, bokeh, bits=photo.bits, exif=photo.exif, icc=photo.icc, alpha=photo.alpha)
 
