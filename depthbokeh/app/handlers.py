@@ -140,7 +140,7 @@ class Handlers:
         choices = session.choices
         mark = choices.mark
         stage = {
-            "photo": pictures.show_photo(session.image) if with_photo else "",
+            "photo": pictures.show_photo(session.image, session.icc) if with_photo else "",
             "mask": pictures.show_mask(session.mask),
             "depth": pictures.show_disparity(session.disparity),
             "mark": None if mark is None else [mark.x + mark.width / 2, mark.y + mark.height / 2],

@@ -25,14 +25,14 @@ def to_bytes(image: Tensor) -> NDArray[np.uint8]:
     return samples
 
 
-def save_preview(image: Tensor, path: Path) -> None:
-    """Writes an image ``(1, 3, H, W)`` as a JPEG for the screen."""
-    Image.fromarray(to_bytes(image)).save(path, "JPEG", quality=_QUALITY, subsampling=0)
+def save_preview(image: Tensor, path: Path, icc: bytes | None) -> None:
+    """Writes an image ``(1, 3, H, W)``, whose colours a profile tells, as a JPEG for the screen."""
+    Image.fromarray(to_bytes(image)).save(path, "JPEG", quality=_QUALITY, subsampling=0, icc_profile=icc)
 
 
-def show_photo(image: Tensor) -> str:
-    """An image ``(1, 3, H, W)`` as a data URL."""
-    return _to_url(Image.fromarray(to_bytes(image)), "JPEG", quality=_QUALITY)
+def show_photo(image: Tensor, icc: bytes | None) -> str:
+    """An image ``(1, 3, H, W)``, whose colours a profile tells, as a data URL."""
+    return _to_url(Image.fromarray(to_bytes(image)), "JPEG", quality=_QUALITY, icc_profile=icc)
 
 
 def show_mask(mask: Tensor | None) -> str:

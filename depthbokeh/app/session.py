@@ -72,6 +72,7 @@ class Session:
         opened = open_photo(photo.path, photo.name)
         self.size = (opened.image.shape[2], opened.image.shape[3])
         self.lens = read_lens(opened.exif_ifd())
+        self.icc = opened.icc
         longer = max(self.size)
         small = (max(1, round(side * PREVIEW_PIXELS / longer)) for side in self.size)
         self.image = resize(opened.image, tuple(small)) if longer > PREVIEW_PIXELS else opened.image  # type: ignore[arg-type]

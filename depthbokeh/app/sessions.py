@@ -47,10 +47,10 @@ class Desk:
         if before.exists():
             os.utime(before)  # what is old is removed
         else:
-            save_preview(self.session.image, before)
+            save_preview(self.session.image, before, self.session.icc)
         picture = self.session.render_preview(look)
         after = self.folder / f"after-{secrets.token_hex(8)}.jpg"
-        save_preview(picture, after)
+        save_preview(picture, after, self.session.icc)
         self._keep(after)
         return before, after
 

@@ -85,7 +85,8 @@ class Studio:
         """Lines for whoever starts the app, about what serves in place of what."""
         self.depth_needs_mask = isinstance(self._depth_model, GroundPlane)
         self._takes_points = not isinstance(self._mask_model, GrabCut)
-        self._models = BokehPipeline(None, self._mask_model, self._depth_model)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._models = BokehPipeline(None, self._mask_model, self._depth_model).to(self._device)
 
     def warm_up(self) -> None:
         """Loads what the first photo would wait for."""
@@ -96,20 +97,21 @@ class Studio:
     @torch.inference_mode()
     def find_mask(self, image: Tensor, pick: Pick | None) -> Tensor | None:
         """The subject's mask ``(1, 1, H, W)``; ``None`` if there is nothing where it was picked."""
+        image = image.to(self._device)
         if pick is None:
             mask = self._models.find_mask(image)
         elif pick.is_point and self._takes_points:
             mask = self._models.find_mask(image, point=pick.scale(image))
         else:
             mask = self._models.find_mask(image, box=(pick.round_point() if pick.is_point else pick).scale(image))
-        return None if mask is None or mask.mean() < _LEAST_COVER else mask
+        return None if mask is None or mask.mean() < _LEAST_COVER else mask.cpu()
 
     @torch.inference_mode()
     def find_disparity(self, image: Tensor, mask: Tensor | None) -> Tensor:
         """The disparity ``(1, 1, H, W)``, 0..1."""
-        disparity = self._models.find_disparity(image, mask)
+        disparity = self._models.find_disparity(image.to(self._device), None if mask is None else mask.to(self._device))
         assert disparity is not None
-        return disparity
+        return disparity.cpu()
 
     @torch.inference_mode()
     def find_plane(self, image: Tensor, disparity: Tensor, mask: Tensor | None, pick: Pick | None) -> float:
@@ -146,8 +148,9 @@ class Studio:
         pipeline = BokehPipeline(renderer, None, None, reduce_large=True)
         sharp = focus if focus is not None else _focus_on(image, mask, pick, plane)
         strength = look.find_strength(plane, max(image.shape[2:]))
-        rendering: Rendering = pipeline(image, disparity, mask, strength=strength, focus=sharp)
-        return rendering.bokeh
+        parts = (t if t is None else t.to(self._device) for t in (image, disparity, mask))
+        rendering: Rendering = pipeline(*parts, strength=strength, focus=sharp)
+        return rendering.bokeh.cpu()
 
 
 def _focus_on(image: Tensor, mask: Tensor | None, pick: Pick | None, plane: float | None = None) -> Focus:

@@ -50,6 +50,7 @@ def wire(page: gr.Blocks, parts: dict[str, Any], handlers: Handlers) -> None:
         **settings: Any,
     ) -> Any:
         names = (*outputs, "message")
+        shown_on = parts["drop" if inputs == [parts["drop"]] else "result"]
         return listen(
             _answer(method, names, sends=sends),
             inputs=[*inputs, *controls],
@@ -57,7 +58,7 @@ def wire(page: gr.Blocks, parts: dict[str, Any], handlers: Handlers) -> None:
             concurrency_limit=_LIMITS[kind],
             concurrency_id=kind,
             show_progress="minimal",
-            show_progress_on=parts["result"],
+            show_progress_on=shown_on,
             **settings,
         )
 
@@ -105,7 +106,9 @@ def _answer(method: Callable[..., Updates], names: tuple[str, ...], *, sends: bo
 
     def call(key: str | None, *values: Any) -> list[Any]:
         try:
-            updates = {"message": "", **method(key or "", *values)}
+            if not key:  # then all who send none would share one
+                raise ValueError("this request belongs to no session; reload the page")
+            updates = {"message": "", **method(key, *values)}
         except Exception as error:  # the page tells of it, and goes on
             updates = dict.fromkeys(_EMPTIED)
             updates["message"] = f'<div class="told" role="alert">{explain(error)}</div>'
