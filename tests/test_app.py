@@ -274,6 +274,19 @@ def test_sessions_do_not_see_each_other_and_leave_nothing(studio, tmp_path):
     assert list((tmp_path / "root").iterdir()) == []
 
 
+def test_a_download_that_cannot_be_written_tells_no_place(studio, scene, tmp_path, monkeypatch):
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(scene.photo.read_bytes())
+    desk = Sessions(studio, tmp_path / "root").open("a", photo)
+
+    def fail(path, *_, **__):
+        raise PhotoError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("depthbokeh.app.session.write_photo", fail)
+    with pytest.raises(PhotoError, match=r"^photo-bokeh\.jpg: cannot be written: No space left on device$"):
+        desk.render_full(Look())
+
+
 def test_old_pictures_are_removed(studio, scene, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(scene.photo.read_bytes())

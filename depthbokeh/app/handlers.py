@@ -77,9 +77,11 @@ class Handlers:
         """A control was moved that says how the blur looks."""
         return self._render(self._sessions.get(key), make_look(controls))
 
-    def focus(self, key: str, percent: float, *controls: Any) -> Updates:
+    def focus(self, key: str, percent: float | None, *controls: Any) -> Updates:
         """The focus was moved."""
         desk = self._sessions.get(key)
+        if percent is None:
+            raise ValueError("focus is empty: expected a number")
         desk.session.focus_on(percent / 100)
         return self._render(desk, make_look(controls))
 

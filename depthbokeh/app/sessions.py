@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from ..files import PHOTO_SUFFIXES
+from ..files import PHOTO_SUFFIXES, PhotoError
 from .look import Look
 from .pictures import save_preview
 from .session import Session, Upload
@@ -63,8 +63,10 @@ class Desk:
         path = folder / f"{name.stem}-bokeh{suffix}"
         try:
             self.session.render_full(look, path)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, PhotoError):  # which names a place on the server
+                raise PhotoError(str(error).replace(f"{path.parent}{os.sep}", "")) from error
             raise
         self._keep(path)
         return path
