@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .windows import find_max, local_max, local_min
+from .windows import find_max, local_extremes
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
 _JUMP = 1.0
@@ -145,10 +145,8 @@ class _Windows(NamedTuple):
     lower: Tensor
 
     @staticmethod
-    @torch.no_grad()
     def around(disparity: Tensor, reach: int) -> _Windows:
-        highest, lowest = local_max(disparity, reach), local_min(disparity, reach)
-        return _Windows(reach, highest, lowest, local_max(highest, reach), local_min(lowest, reach))
+        return _Windows(reach, *local_extremes(disparity, reach))
 
     def weigh(self, strength: Tensor) -> Tensor:
         """How far there is a jump: it spans as much over some pixels as over twice as many, a slope half as much."""

@@ -109,6 +109,18 @@ def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
     return filled
 
 
+def local_extremes(values: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See :func:`depthbokeh.windows.local_extremes`."""
+    highest, lowest, higher, lower = torch.ops.depthbokeh.local_extremes(values, reach)
+    return highest, lowest, higher, lower
+
+
+def find_max(values: Tensor, reach: int, at: Tensor) -> Tensor:
+    """See :func:`depthbokeh.windows.find_max`."""
+    found: Tensor = torch.ops.depthbokeh.find_max(values, reach, at)
+    return found
+
+
 def build_info() -> str:
     """The fingerprint of the sources that the loaded library was compiled from."""
     return str(torch.ops.depthbokeh.build_info())
@@ -137,6 +149,8 @@ def _register_layers() -> None:
     torch.library.register_fake("depthbokeh::side_means", _fake_means)
     torch.library.register_fake("depthbokeh::side_means_backward", _fake_means_backward)
     torch.library.register_autograd("depthbokeh::side_means", _means_backward, setup_context=_save_means)
+    torch.library.register_fake("depthbokeh::local_extremes", _fake_extremes)
+    torch.library.register_fake("depthbokeh::find_max", _fake_places)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
     torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
@@ -187,6 +201,14 @@ def _save_means(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _means_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     color, disparity, edge, mask, low, high = torch.ops.depthbokeh.side_means_backward(grad, *ctx.saved_tensors)
     return color, disparity, edge, mask if ctx.saved_tensors[3] is not None else None, None, low, high
+
+
+def _fake_extremes(values: Tensor, reach: int) -> tuple[Tensor, ...]:
+    return tuple(values.new_empty(values.shape) for _ in range(4))
+
+
+def _fake_places(values: Tensor, reach: int, at: Tensor) -> Tensor:
+    return at.new_empty(at.shape)
 
 
 def _fake_fill(values: Tensor, weight: Tensor) -> Tensor:

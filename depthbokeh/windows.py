@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import ops
+
 
 def local_max(values: Tensor, reach: int) -> Tensor:
     """The largest value within the square of ``2 reach + 1`` pixels around each one; the window ends at the border.
@@ -31,6 +33,30 @@ def local_min(values: Tensor, reach: int) -> Tensor:
 
 
 @torch.no_grad()
+def local_extremes(values: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The largest and the smallest value around every pixel, and those twice as far around; without derivatives.
+
+    Args:
+        values: ``(B, C, H, W)``.
+        reach: See :func:`local_max`.
+
+    Example:
+        >>> highest, lowest, higher, lower = local_extremes(torch.tensor([[[[0.0, 3.0, 1.0, 2.0]]]]), 1)
+        >>> lowest.flatten().tolist(), lower.flatten().tolist()
+        ([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0])
+    """
+    if _has_kernels(values):
+        return ops.local_extremes(values, reach)
+    highest, lowest = local_max(values, reach), local_min(values, reach)
+    # A window of twice the reach holds those of all that lie within the reach.
+    return highest, lowest, local_max(highest, reach), local_min(lowest, reach)
+
+
+def _has_kernels(values: Tensor) -> bool:
+    return values.dtype in (torch.float32, torch.float64) and ops.has_kernels(values.device.type)
+
+
+@torch.no_grad()
 def find_max(values: Tensor, reach: int, at: Tensor) -> Tensor:
     """Where the largest value around some pixels is, of several the first.
 
@@ -49,6 +75,8 @@ def find_max(values: Tensor, reach: int, at: Tensor) -> Tensor:
         >>> find_max(torch.tensor([[[[0.0, 3.0, 1.0, 2.0]]]]), 1, torch.tensor([2, 3])).tolist()
         [1, 3]
     """
+    if _has_kernels(values):
+        return ops.find_max(values, reach, at)
     height, width = values.shape[2:]
     rows = _join(values, 3, reach)
     columns = _join(rows[-1], 2, reach)

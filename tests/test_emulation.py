@@ -1,6 +1,7 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py and test_fill.py.
+That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_fill.py and
+test_windows.py.
 """
 
 from __future__ import annotations
@@ -71,7 +72,14 @@ def run_fill(operators):
     return [operators.push_pull(values, weight), *operators.push_pull_backward(grad, values, weight)]
 
 
-LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill}
+def run_windows(operators):
+    """The operators on windows: blocks are not full."""
+    values, weight, _ = make_holes((23, 31), channels=1, dtype=torch.float32)
+    at = torch.arange(0, values.numel(), 3)
+    return [*operators.local_extremes(values, 3), operators.find_max(weight, 5, at)]
+
+
+LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "windows": run_windows}
 
 
 def run_in_every_order(run, *arguments, **options):
