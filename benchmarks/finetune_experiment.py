@@ -32,6 +32,7 @@ from tap_loop import describe_machine
 from torch import Tensor
 
 from depthbokeh.evaluation.metrics import gain_fitted_psnr, psnr, ssim
+from depthbokeh.photo import read_photo, write_photo
 from depthbokeh.training.config import FinetuneConfig
 from depthbokeh.training.finetune import Trainer
 from depthbokeh.training.losses import LossWeights
@@ -43,6 +44,7 @@ SIZE = (96, 144)
 PAIRS, UNSEEN = 640, 40
 WAYS = ("bokeh", "frozen", "no gradient", "true masks")
 _FIRST = ("deeplab", "bokeh")
+SHOWN = 2
 # Where the lens alone learns, or the mask has nothing to learn from, less is enough.
 SHORT = {"frozen": 200, "no gradient": 200}
 
@@ -152,7 +154,7 @@ def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: f
         # No bokeh is seen, so nothing could tell the strength.
         learned.lens.strength.data.fill_(torch.tensor(strength).log())
     began = time.perf_counter()
-    before = validate(learned.eval(), unseen, torch.device("cpu"), None)
+    before = validate(learned.eval(), unseen, torch.device("cpu"), run / "pictures" / f"{0:08}")
     trainer = Trainer(learned, config, TrueMasks(pairs) if way == "true masks" else pairs, unseen, run)
     after = trainer.train().scores
     assert after is not None
@@ -238,6 +240,19 @@ def run_all(data: Path, work: Path, steps: int) -> list[dict[str, Any]]:
     return [results[model, way] for model in SMALL for way in WAYS]
 
 
+def draw_sheet(work: Path, steps: int) -> Tensor:
+    """Unseen photos, a row for each and model: photo, mask and picture before, mask and picture after, the bokeh."""
+    rows = []
+    for model in SMALL:
+        for photo in range(SHOWN):
+            before, after = (
+                read_photo(work / f"{model}-bokeh" / "pictures" / f"{step:08}" / f"{photo}.png").image.chunk(4, 3)
+                for step in (0, steps)
+            )
+            rows.append(torch.cat([before[0], *before[1:3], *after[1:]], 3))
+    return torch.cat(rows, 2)
+
+
 def format_table(results: list[dict[str, Any]]) -> str:
     """The results as Markdown."""
     lines = [
@@ -266,7 +281,7 @@ def format_table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Parses the arguments and runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="folder for finetune.json and finetune.md")
+    parser.add_argument("--out", type=Path, help="folder for finetune.json, finetune.md and finetune.png")
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--work", type=Path, help="folder for pairs and runs, kept; default: a temporary one")
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
@@ -285,6 +300,7 @@ def main() -> None:
         work = arguments.work or Path(temporary)
         write_pairs(work / "pairs", PAIRS, Recipe(size=SIZE, portraits=True))
         results = run_all(work / "pairs", work, arguments.steps)
+        sheet = draw_sheet(work, arguments.steps)
     table = format_table(results)
     print(table)
     if arguments.out:
@@ -292,6 +308,7 @@ def main() -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "finetune.json").write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
         (arguments.out / "finetune.md").write_text(table)
+        write_photo(arguments.out / "finetune.png", sheet, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
@@ -40,6 +40,21 @@ def restore_state(model: nn.Module, optimizer: Optimizer, state: dict[str, Any],
     except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{source}: the state of another model or optimizer: {reason}") from error
+
+
+def collect_random() -> dict[str, Tensor]:
+    """The states of this process's random generators, the CPU's and its GPU's."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random(states: dict[str, Tensor]) -> None:
+    """Put back what :func:`collect_random` took; a state of a GPU that is not here is left out."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def write_state(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:

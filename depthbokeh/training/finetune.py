@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -17,12 +17,22 @@ from torch.utils.data import DataLoader, Dataset
 
 from depthbokeh.photo import PhotoError
 from depthbokeh.training.batches import StepSampler
-from depthbokeh.training.checkpoints import collect_state, list_states, read_state, restore_state, write_state
+from depthbokeh.training.checkpoints import (
+    collect_random,
+    collect_state,
+    list_states,
+    read_state,
+    restore_random,
+    restore_state,
+    write_state,
+)
 from depthbokeh.training.config import FinetuneConfig
 from depthbokeh.training.log import RunLog
 from depthbokeh.training.losses import BokehLoss
 from depthbokeh.training.model import LearnedPipeline
 from depthbokeh.training.validation import Scores, validate
+
+T = TypeVar("T")
 
 Item = dict[str, Tensor]
 """A pair: ``photo`` and ``bokeh`` ``(3, H, W)``, ``disparity`` ``(1, H, W)`` if there is one, ``mask`` likewise (only
@@ -72,7 +82,8 @@ class Trainer:
         from accelerate.utils import DistributedDataParallelKwargs
 
         # Photos of other numbers have no gradient in a step, nor has a lens that is not learned.
-        options = DistributedDataParallelKwargs(broadcast_buffers=False)
+        skips = bool(getattr(model.pipeline.mask_model, "skips_parameters", False))
+        options = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=skips)
         self._accelerator: Any = Accelerator(
             mixed_precision=config.precision,
             gradient_accumulation_steps=config.accumulate,
@@ -132,7 +143,7 @@ class Trainer:
         if self._accelerator.scaler is not None and state["scaler"]:
             self._accelerator.scaler.load_state_dict(state["scaler"])
         self._step, self._best, self._stale = state["step"], state["best"], state["stale"]
-        torch.set_rng_state(state["random"][self._accelerator.process_index])
+        restore_random(state["random"][self._accelerator.process_index])
         return self._step
 
     def train(self) -> Outcome:
@@ -274,7 +285,7 @@ class Trainer:
     def _save(self, log: RunLog | None, *, required: bool) -> None:
         accelerator = self._accelerator
         state: dict[str, Any] = collect_state(self._model, self._optimizer.optimizer)
-        randoms = _gather(torch.get_rng_state(), accelerator)
+        randoms = _gather(collect_random(), accelerator)
         if not accelerator.is_main_process:
             return
         state.update(
@@ -308,10 +319,11 @@ def _find_rate(config: FinetuneConfig, step: int) -> float:
     return 0.5 * (1 + float(torch.cos(torch.tensor(min(done, 1.0) * torch.pi))))
 
 
-def _gather(tensor: Tensor, accelerator: Any) -> list[Tensor]:
+def _gather(mine: T, accelerator: Any) -> list[T]:
+    """Every process's, in order."""
     from accelerate.utils import gather_object
 
-    return cast("list[Tensor]", gather_object([tensor])) if accelerator.num_processes > 1 else [tensor]
+    return cast("list[T]", gather_object([mine])) if accelerator.num_processes > 1 else [mine]
 
 
 @contextmanager

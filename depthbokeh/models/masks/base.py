@@ -15,7 +15,13 @@ class MaskModel(nn.Module):
     """A network photo → soft mask of the subject.
 
     A subclass implements :meth:`predict`; one that tells instances apart overrides :meth:`forward`.
+
+    Attributes:
+        skips_parameters: Whether some photos give some parameters no gradient, which those who train on several
+            processes must know.
     """
+
+    skips_parameters = False
 
     def forward(
         self,

@@ -52,7 +52,7 @@ class MaskRCNN(MaskModel):
     alone, the region proposal network above all, is not trained. In training mode there is no least score, and
     ``"subject"``, ``"all"`` and a box take the 16 most important instances, sure or not: what the network overlooks
     can be learnt, and from fresh weights too a gradient comes. No annotation is needed. Levels of the pyramid on which
-    no instance lies get no gradient (``find_unused_parameters`` for ``DistributedDataParallel``).
+    no instance lies get no gradient (``skips_parameters``; ``find_unused_parameters`` for ``DistributedDataParallel``).
 
     K. He et al., "Mask R-CNN", ICCV 2017. The tensors are those of torchvision's ``maskrcnn_resnet50_fpn``.
 
@@ -61,6 +61,8 @@ class MaskRCNN(MaskModel):
         >>> model(torch.rand(1, 3, 48, 64), point=(20, 30)).shape
         torch.Size([1, 1, 48, 64])
     """
+
+    skips_parameters = True
 
     def __init__(
         self,
