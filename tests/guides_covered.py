@@ -129,6 +129,7 @@ PYTHON: list[tuple[str, str, str, str]] = [
 
 # Options of other programs that pages mention.
 FOREIGN_OPTIONS = {
+    "--install": "xcode-select",
     "--no-build-isolation": "pip",
     "--num_processes": "accelerate",
 }
