@@ -68,12 +68,22 @@ class Aperture:
 
     @staticmethod
     def disk() -> Aperture:
-        """The open lens: a filled circle."""
+        """The open lens: a filled circle.
+
+        Example:
+            >>> Aperture.disk().reach
+            1.0
+        """
         return _ellipses("disk", [(1.0, 1.0, 1.0, 0.0, 0.0)])
 
     @staticmethod
     def gaussian() -> Aperture:
-        """A Gaussian of the disk's second moment, ``sigma = r / 2``, cut at three sigma."""
+        """A Gaussian of the disk's second moment, ``sigma = r / 2``, cut at three sigma.
+
+        Example:
+            >>> Aperture.gaussian().extent
+            1.5
+        """
         rows = torch.empty(0, 8, dtype=torch.float64)
         return Aperture("gaussian", ApertureKind.GAUSSIAN, rows, extent=1.5, reach=1.5)
 
@@ -86,6 +96,10 @@ class Aperture:
             rotation_deg: Clockwise.
             roundness: From 0 (straight edges) to 1 (a circle): the curvature of an edge over that of the circle
                 through the vertices.
+
+        Example:
+            >>> Aperture.polygon(7, rotation_deg=15, roundness=0.3).name
+            'polygon:7:15:0.3'
         """
         if not 3 <= blades < math.inf or int(blades) != blades:
             raise ValueError(f"blades must be a whole number of at least 3, got {blades}")
@@ -101,6 +115,10 @@ class Aperture:
 
         Args:
             inner: Radius of the hole over that of the rim, from 0 to below 1.
+
+        Example:
+            >>> round(Aperture.ring(0.5).extent, 3)  # the rim grows as the hole does: the area stays
+            1.155
         """
         if not 0 <= inner < 1:
             raise ValueError(f"inner must be at least 0 and below 1, got {inner}")
@@ -119,6 +137,10 @@ class Aperture:
         Args:
             strength: Half the distance of the circles' centres over their radius, from 0 (a disk) to below 1.
             rotation_deg: Clockwise.
+
+        Example:
+            >>> Aperture.cat_eye(0.4, rotation_deg=30).name
+            'cat_eye:0.4:30'
         """
         if not 0 <= strength < 1:
             raise ValueError(f"strength must be at least 0 and below 1, got {strength}")
@@ -139,6 +161,10 @@ class Aperture:
         Args:
             ratio: Width over height; 0.5 is twice as tall as it is wide.
             rotation_deg: Clockwise.
+
+        Example:
+            >>> round(Aperture.ellipse(0.5).reach, 3)
+            1.414
         """
         if not 0 < ratio < math.inf:
             raise ValueError(f"ratio must be positive, got {ratio}")
@@ -160,6 +186,10 @@ class Aperture:
 
         Raises:
             ValueError: If the name is unknown or a value is missing, not a number or out of range.
+
+        Example:
+            >>> Aperture.parse("polygon:6")
+            Aperture('polygon:6')
         """
         if isinstance(text, Aperture):
             return text

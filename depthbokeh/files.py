@@ -17,7 +17,14 @@ MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".pfm", ".exr", ".jpg", ".jpeg"
 
 
 class PhotoError(ValueError):
-    """A photo, map or output file that cannot be used, told in words for the user."""
+    """A photo, map or output file that cannot be used, told in words for the user.
+
+    Example:
+        >>> from depthbokeh.photo import read_photo
+        >>> read_photo("nothing.jpg")
+        Traceback (most recent call last):
+        depthbokeh.files.PhotoError: nothing.jpg: cannot be read: No such file or directory
+    """
 
 
 @contextmanager

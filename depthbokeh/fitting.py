@@ -63,6 +63,10 @@ class LensFit:
         shift: By how many pixels (x, y) what is in focus lies off in the bokeh photo; ``None`` if it cannot be told.
         fits: Whether the two are a pair that the renderer explains.
         reason: The verdict in one sentence.
+
+    Example:
+        >>> LensFit(12.0, 0.6, (1.1, 1.1, 1.1), 22.0, 24.5, 27.8, 31.0, (0.0, 0.0), True, "blur explains it").strength
+        12.0
     """
 
     strength: float

@@ -27,7 +27,13 @@ MIN_TILE = 64
 
 
 class Rendering(NamedTuple):
-    """A rendered picture and what it was made from; all ``(B, C, H, W)``."""
+    """A rendered picture and what it was made from; all ``(B, C, H, W)``.
+
+    Example:
+        >>> rendering = BokehPipeline(depth_model=None)(torch.rand(1, 3, 16, 16))
+        >>> rendering.disparity is None, rendering.mask.shape
+        (True, torch.Size([1, 1, 16, 16]))
+    """
 
     bokeh: Tensor
     defocus: Tensor

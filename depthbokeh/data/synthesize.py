@@ -37,6 +37,10 @@ class Recipe:
 
     Raises:
         ValueError: If a value is out of range.
+
+    Example:
+        >>> Recipe(size=(64, 96), portraits=True).aperture
+        'disk'
     """
 
     size: tuple[int, int] = (512, 768)
@@ -89,6 +93,13 @@ def write_pairs(out: Path, pairs: int, recipe: Recipe, *, workers: int | None = 
     Raises:
         PhotoError: If the folder cannot be written, or holds pairs of another recipe.
         ValueError: If a number is below 1.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     written = write_pairs(Path(folder), 1, Recipe(size=(32, 48), samples=4), workers=1)
+        ...     print(written, sorted(path.name for path in Path(folder, "Training").iterdir()))
+        1 ['bokeh', 'coarse_disparity', 'disparity', 'mask', 'original', 'parameters']
     """
     if pairs < 1:
         raise ValueError(f"pairs must be at least 1, got {pairs}")

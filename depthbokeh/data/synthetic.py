@@ -47,6 +47,11 @@ class Layer:
 
     Raises:
         ValueError: If the shapes do not fit.
+
+    Example:
+        >>> wall = Layer(torch.ones(3, 8, 8), torch.ones(1, 8, 8), disparity=0.2, slope=(0.01, 0.0))
+        >>> wall.disparity_at(torch.tensor([0.0, 5.0]), torch.tensor(4.0))
+        tensor([0.2000, 0.2500])
     """
 
     color: Tensor
@@ -76,6 +81,12 @@ class SyntheticPair:
         defocus: ``(1, 1, H, W)`` pixels, positive in front of the focus plane.
         mask: ``(1, 1, H, W)`` 0..1, what is seen of the subject.
         occlusion: ``(1, 1, H, W)`` 0..1, covered by anything in front of the subject.
+
+    Example:
+        >>> wall = Layer(torch.rand(3, 32, 32), torch.ones(1, 32, 32), disparity=0.5, origin=(-8, -8))
+        >>> pair = Scene((wall,), size=(16, 16), focus=0.5, strength=6.0).render(samples=1)
+        >>> pair.bokeh.shape, float(pair.defocus.abs().max()), bool(torch.equal(pair.bokeh, pair.all_in_focus))
+        (torch.Size([1, 3, 16, 16]), 0.0, True)
     """
 
     all_in_focus: Tensor

@@ -42,6 +42,11 @@ class Score:
         ssim: By protocol.
         lpips: If it was asked for.
         resized: Whether the picture had to be brought to the target's size.
+
+    Example:
+        >>> score = Judge().score("mine", "17", torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.1))
+        >>> score.method, round(score.psnr_db, 2)
+        ('mine', 20.0)
     """
 
     method: str
@@ -56,7 +61,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Summary:
-    """The means of a method's scores, and ``psnr_of_mean_mse_db``, the PSNR of its mean MSE."""
+    """The means of a method's scores, and ``psnr_of_mean_mse_db``, the PSNR of its mean MSE.
+
+    Example:
+        >>> pictures = torch.zeros(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.1)
+        >>> (mean,) = summarize([Judge().score("mine", name, *pictures) for name in "ab"])
+        >>> mean.pictures, round(mean.psnr_db, 2)
+        (2, 20.0)
+    """
 
     method: str
     pictures: int
@@ -79,6 +91,10 @@ class Judge:
         resize: Whether pictures of another size than the target's are resized to it, if they have its aspect ratio
             within 2 %.
         change_vs_input: Whether methods are also compared with the input, for :attr:`Evaluation.changes`.
+
+    Example:
+        >>> list(Judge(("pynet",)).score("mine", "17", *torch.rand(2, 1, 3, 96, 96)).ssim)
+        ['pynet']
     """
 
     protocols: Sequence[SsimProtocol] = ("gaussian", "uniform7")
@@ -111,6 +127,10 @@ class Evaluation:
         scores: Against the targets, for every picture those of all methods.
         changes: Against the inputs; empty unless it was asked for.
         gallery: Pictures to look at.
+
+    Example:
+        >>> Evaluation().scores
+        []
     """
 
     scores: list[Score] = field(default_factory=list)
@@ -147,6 +167,18 @@ def evaluate_pictures(
     Raises:
         PhotoError: If a file cannot be read or does not fit its target.
         ValueError: If a callable has no inputs.
+
+    Example:
+        >>> import tempfile
+        >>> from depthbokeh.photo import write_photo
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "17.png")
+        ...     write_photo(file, torch.full((3, 16, 16), 0.5))
+        ...     methods = {"darker": lambda photo, name: 0.5 * photo}
+        ...     evaluation = evaluate_pictures({"17": file}, methods, inputs={"17": file})
+        >>> (score,) = evaluation.scores
+        >>> score.method, score.name, round(score.psnr_db)
+        ('darker', '17', 12)
     """
     judge = judge or Judge()
     needs_inputs = judge.change_vs_input or not all(isinstance(method, Mapping) for method in methods.values())

@@ -41,6 +41,15 @@ def register_mask_model(name: str) -> Callable[[_Factory], _Factory]:
 
     Raises:
         ValueError: The name is taken.
+
+    Example:
+        >>> @register_mask_model("nothing_mask")
+        ... def make_nothing(*, pretrained: Pretrained = False) -> nn.Module:
+        ...     refuse_weights("nothing_mask", pretrained)
+        ...     return nn.Identity()
+        >>> create_mask_model("nothing_mask")
+        Identity()
+        >>> del _mask_models["nothing_mask"]
     """
     return _register(_mask_models, "mask", name)
 
@@ -58,6 +67,15 @@ def register_depth_model(name: str) -> Callable[[_Factory], _Factory]:
 
     Raises:
         ValueError: The name is taken.
+
+    Example:
+        >>> @register_depth_model("nothing_depth")
+        ... def make_nothing(*, pretrained: Pretrained = False) -> nn.Module:
+        ...     refuse_weights("nothing_depth", pretrained)
+        ...     return nn.Identity()
+        >>> create_depth_model("nothing_depth")
+        Identity()
+        >>> del _depth_models["nothing_depth"]
     """
     return _register(_depth_models, "depth", name)
 

@@ -66,6 +66,11 @@ class FinetuneConfig:
         keep: How many checkpoints stay.
         patience: Validations in a row without a better picture after which training stops; 0 for never.
         seed: Another number gives another run.
+
+    Example:
+        >>> config = FinetuneConfig(data="ebb", learn=("strength", "gain"), steps=1000)
+        >>> FinetuneConfig.from_dict(config.to_dict()) == config
+        True
     """
 
     data: str = ""
@@ -171,6 +176,14 @@ def read_config(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: If the file cannot be read or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "config.yaml")
+        ...     _ = path.write_text("{lr: 0.0002, crop: [384, 512]}")
+        ...     read_config(path)
+        {'lr': 0.0002, 'crop': [384, 512]}
     """
     import yaml
 

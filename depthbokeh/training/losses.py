@@ -109,7 +109,12 @@ def smoothness_loss(mask: Tensor, photo: Tensor, sharpness: float = 20.0) -> Ten
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each part of :class:`BokehLoss` counts."""
+    """How much each part of :class:`BokehLoss` counts.
+
+    Example:
+        >>> LossWeights(ssim=0.2).l1
+        1.0
+    """
 
     l1: float = 1.0
     ssim: float = 0.0

@@ -37,6 +37,13 @@ def split_subject(
         focus: ``(B, 1, 1, 1)``, the subject's disparity.
         strength: ``(B,)``, pixels of blur radius for a disparity of 1.
         gap: Disparity.
+
+    Example:
+        >>> disparity = torch.tensor([0.2, 0.5, 0.9]).view(1, 1, 1, 3)
+        >>> mask, focus, strength = torch.ones(1, 1, 1, 3), torch.full((1, 1, 1, 1), 0.5), torch.tensor([10.0])
+        >>> layers = split_subject(disparity, mask, focus, strength, gap=0.3)
+        >>> layers.defocus[0, 0].flatten()  # everything else; the second layer is the subject, in focus
+        tensor([-4.2426, -3.0000,  5.0000])
     """
     scale = strength[:, None, None, None]
     if disparity is None or focus is None:
@@ -61,6 +68,14 @@ class LearnedPipeline(nn.Module):
         mask_gradient: Whether the gradient of the picture reaches the mask; without, the lens alone learns from it.
         gap: See :func:`split_subject`.
         checkpointing: Whether the mask model's activations are computed again for the gradient and not kept.
+
+    Example:
+        >>> pipeline = BokehPipeline(mask_model=nn.Conv2d(3, 1, 1), depth_model=None)
+        >>> model = LearnedPipeline(pipeline, LensParameters(strength=0.1, learned=["strength"]))
+        >>> prediction = model(torch.rand(1, 3, 16, 24), torch.rand(1, 1, 16, 24), torch.tensor([24.0]), None)
+        >>> prediction.bokeh.square().mean().backward()
+        >>> bool(model.lens.strength.grad != 0)
+        True
     """
 
     def __init__(

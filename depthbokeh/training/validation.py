@@ -55,6 +55,14 @@ def validate(model: LearnedPipeline, pairs: Dataset[Any], device: torch.device, 
         pairs: Items by index, see :data:`depthbokeh.training.finetune.Item`.
         device: The model's.
         pictures: Folder for sheets of the first pairs: photo, mask, rendering, photograph.
+
+    Example:
+        >>> from depthbokeh.pipeline import BokehPipeline
+        >>> from depthbokeh.training.lens import LensParameters
+        >>> model = LearnedPipeline(BokehPipeline(), LensParameters(strength=0.05)).eval()
+        >>> pair = {"photo": torch.rand(3, 16, 24), "bokeh": torch.rand(3, 16, 24), "longer_side": torch.tensor(24.0)}
+        >>> validate(model, [pair], torch.device("cpu"), None).mask_iou is None
+        True
     """
     rows: list[list[float]] = []
     found: list[tuple[float, float | None]] = []

@@ -50,7 +50,9 @@ def _draw_disk(axes: Any) -> None:
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1.6, extent=(-edge, edge, edge, -edge))
     for (row, column), value in np.ndenumerate(share):
         if value > 5e-3:
-            axes.text(column - _REACH, row - _REACH, f"{value:.2f}", ha="center", va="center", fontsize=7, path_effects=_HALO)
+            axes.text(
+                column - _REACH, row - _REACH, f"{value:.2f}", ha="center", va="center", fontsize=7, path_effects=_HALO
+            )
     for dy in range(-_REACH, _REACH + 1):
         half = half_width(dy)
         if half > 0:

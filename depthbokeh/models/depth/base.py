@@ -92,6 +92,14 @@ class DepthModel(nn.Module):
     """A network or another source photo → disparity.
 
     A subclass sets :attr:`kind` and implements :meth:`predict`.
+
+    Example:
+        >>> class Flat(DepthModel):
+        ...     kind = "depth"
+        ...     def predict(self, photo):
+        ...         return torch.full_like(photo[:, :1], 3.0)
+        >>> Flat()(torch.rand(1, 3, 2, 2)).unique()
+        tensor([1.])
     """
 
     kind: DepthKind

@@ -101,6 +101,15 @@ class TransformersDepth(DepthModel):
 
     Raises:
         ValueError: ``kind`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> class Network(nn.Module):
+        ...     def forward(self, pixel_values):
+        ...         return SimpleNamespace(predicted_depth=pixel_values[:, 0])
+        >>> TransformersDepth(Network(), "relative_disparity")(torch.rand(1, 3, 20, 30)).shape
+        torch.Size([1, 1, 20, 30])
     """
 
     def __init__(self, network: nn.Module, kind: DepthKind, prepare: Preparation | None = None) -> None:

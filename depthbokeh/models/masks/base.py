@@ -19,6 +19,14 @@ class MaskModel(nn.Module):
     Attributes:
         skips_parameters: Whether some photos give some parameters no gradient, which those who train on several
             processes must know.
+
+    Example:
+        >>> import torch
+        >>> class Red(MaskModel):
+        ...     def predict(self, photo):
+        ...         return photo[:, :1]
+        >>> Red()(torch.ones(1, 3, 4, 4), box=(0, 0, 2, 4))[0, 0, 0]  # soft at the box's side
+        tensor([1.0000, 1.0000, 0.5000, 0.0000])
     """
 
     skips_parameters = False
