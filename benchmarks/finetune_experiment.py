@@ -12,6 +12,11 @@ takes the masks that were learned by bokeh for a plain blend of the photo with o
 the best for the pictures learned from.
 
     python benchmarks/finetune_experiment.py --out benchmarks/results          half an hour on two cores
+
+With ``--data`` it is real pairs that teach, prepared by ``depthbokeh prepare`` so that they have disparity and masks to
+judge by, and with ``--full`` the full models, which wants a GPU:
+
+    python benchmarks/finetune_experiment.py --data EBB --full --size 768x512 --steps 20000 --out DIR
 """
 
 from __future__ import annotations
@@ -24,13 +29,14 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from tap_loop import describe_machine
 from torch import Tensor
 
+from depthbokeh.data.synthesize import Recipe, parse_size, write_pairs
 from depthbokeh.evaluation.metrics import gain_fitted_psnr, psnr, ssim
 from depthbokeh.photo import read_photo, write_photo
 from depthbokeh.training.config import FinetuneConfig
@@ -48,14 +54,21 @@ SHOWN = 2
 # Where the lens alone learns, or the mask has nothing to learn from, less is enough.
 SHORT = {"frozen": 200, "no gradient": 200}
 
+FULL: dict[str, dict[str, Any]] = {
+    "deeplab": {"steps": 20_000, "mask_model": "deeplab_mobilenet", "mask_options": {"backbone_weights": True}},
+    "mask_rcnn": {"steps": 20_000, "mask_model": "mask_rcnn_resnet50_fpn", "mask_weights": "published"},
+    "xception": {"steps": 20_000, "mask_model": "xception", "mask_options": {"backbone_weights": True}},
+}
 # Small enough for two cores and pictures of 144 x 96; layouts, losses and renderer are those of the full models.
 SMALL: dict[str, dict[str, Any]] = {
     "deeplab": {
+        "steps": 600,
         "lr": 3e-3,
         "mask_model": "deeplab_mobilenet",
         "mask_options": {"backbone": "test_resnet", "width": 32},
     },
     "mask_rcnn": {
+        "steps": 500,
         "lr": 1e-3,
         "mask_model": "mask_rcnn_resnet50_fpn",
         "mask_options": {
@@ -69,6 +82,7 @@ SMALL: dict[str, dict[str, Any]] = {
         },
     },
     "xception": {
+        "steps": 900,
         "lr": 3e-3,
         "mask_model": "xception",
         "mask_options": {"backbone": "test_resnet", "width": 32, "stride": 8},
@@ -104,18 +118,33 @@ class TrueMasks(torch.utils.data.Dataset[dict[str, Tensor]]):
         return {**item, "bokeh": item["mask"].expand(3, -1, -1)}
 
 
-def make_config(data: Path, model: str, way: str, steps: int) -> FinetuneConfig:
-    """The settings of one run on made-up portraits."""
+class Setup(NamedTuple):
+    """What is the same for all runs."""
+
+    data: str
+    steps: int | None
+    size: tuple[int, int]
+    real: bool
+    full: bool
+
+
+def make_config(setup: Setup, model: str, way: str) -> FinetuneConfig:
+    """The settings of one run."""
+    portraits = {
+        "train_split": f"{UNSEEN}-{PAIRS - 1}",
+        "val_split": f"0-{UNSEEN - 1}",
+        "disparity": "coarse_disparity",
+        "match_exposure": False,
+    }
+    settings = dict((FULL if setup.full else SMALL)[model])
+    own_steps = settings.pop("steps")
+    steps = own_steps if setup.steps is None else setup.steps
     config = FinetuneConfig(
-        data=str(data),
-        train_split=f"{UNSEEN}-{PAIRS - 1}",
-        val_split=f"0-{UNSEEN - 1}",
-        disparity="coarse_disparity",
-        size=SIZE,
+        data=setup.data,
+        size=setup.size,
         gap=0.2,
         strength=0.04,
         learn_per_photo=("strength",),
-        match_exposure=False,
         steps=min(steps, SHORT.get(way, steps)),
         batch=8,
         clip=None,
@@ -123,7 +152,8 @@ def make_config(data: Path, model: str, way: str, steps: int) -> FinetuneConfig:
         validate_every=max(1, steps // 2),
         save_every=steps,
         keep=1,
-        **SMALL[model],
+        **({} if setup.real else portraits),
+        **settings,
     )
     if way == "frozen":
         config = replace(config, train_mask=False, loss=LossWeights(area=0, sparsity=0, smoothness=0))
@@ -134,16 +164,16 @@ def make_config(data: Path, model: str, way: str, steps: int) -> FinetuneConfig:
     return config
 
 
-def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: float) -> dict[str, Any]:
+def run_one(setup: Setup, model: str, way: str, run: Path, strength: float) -> dict[str, Any]:
     """Trains one model in one way; returns what is known before, after and on the way."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = make_config(data, model, way, steps)
+    config = make_config(setup, model, way)
     pairs, unseen = (load_pairs(config, split, training=part) for split, part in (
         (config.train_split, True), (config.val_split, False)
     ))  # fmt: skip
     learned = build_model(config, len(pairs))
-    if model == "mask_rcnn" and config.train_mask:
+    if model == "mask_rcnn" and config.train_mask and not setup.full:
         # Of fresh weights boxes and scores are no detector's, and nothing here teaches boxes: all regions stay the
         # subject's, and backbone and mask head learn what in them is.
         heads = learned.pipeline.get_submodule("mask_model.roi_heads")
@@ -154,7 +184,8 @@ def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: f
         # No bokeh is seen, so nothing could tell the strength.
         learned.lens.strength.data.fill_(torch.tensor(strength).log())
     began = time.perf_counter()
-    before = validate(learned.eval(), unseen, torch.device("cpu"), run / "pictures" / f"{0:08}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    before = validate(learned.to(device).eval(), unseen, device, run / "pictures" / f"{0:08}")
     trainer = Trainer(learned, config, TrueMasks(pairs) if way == "true masks" else pairs, unseen, run)
     after = trainer.train().scores
     assert after is not None
@@ -162,6 +193,7 @@ def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: f
     result = {
         "model": model,
         "way": way,
+        "steps": config.steps,
         "parameters": sum(parameter.numel() for parameter in learned.pipeline.parameters()),
         "before": before._asdict(),
         "after": after._asdict(),
@@ -170,7 +202,7 @@ def run_one(data: Path, model: str, way: str, steps: int, run: Path, strength: f
         "seconds": round(time.perf_counter() - began, 1),
     }
     if way == "bokeh":
-        result["gaussian"] = judge_gaussian(learned, pairs, unseen)
+        result["gaussian"] = judge_gaussian(learned.cpu(), pairs, unseen)
     return result
 
 
@@ -201,7 +233,7 @@ def judge_gaussian(learned: LearnedPipeline, pairs: Any, unseen: Any) -> dict[st
     }
 
 
-def run_all(data: Path, work: Path, steps: int) -> list[dict[str, Any]]:
+def run_all(setup: Setup, work: Path) -> list[dict[str, Any]]:
     """All runs, two at a time, each in a process of one thread; what takes long begins early."""
     results: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -209,8 +241,8 @@ def run_all(data: Path, work: Path, steps: int) -> list[dict[str, Any]]:
         name = work / f"{model}-{way.replace(' ', '_')}"
         # The strength is the photographs', not the model's: every other run begins with what the first has found.
         strength = results[_FIRST]["strength"] if way == "true masks" else 0.0
-        return [sys.executable, __file__, "--one", model, way, "--pairs", str(data), "--steps", str(steps),
-                "--run", str(name), "--strength", str(strength)]  # fmt: skip
+        return [sys.executable, __file__, "--one", model, way, "--setup", json.dumps(setup), "--run", str(name),
+                "--strength", str(strength)]  # fmt: skip
 
     waiting = [
         ("mask_rcnn", "bokeh"),
@@ -240,15 +272,13 @@ def run_all(data: Path, work: Path, steps: int) -> list[dict[str, Any]]:
     return [results[model, way] for model in SMALL for way in WAYS]
 
 
-def draw_sheet(work: Path, steps: int) -> Tensor:
+def draw_sheet(work: Path) -> Tensor:
     """Unseen photos, a row for each and model: photo, mask and picture before, mask and picture after, the bokeh."""
     rows = []
     for model in SMALL:
+        steps = sorted((work / f"{model}-bokeh" / "pictures").iterdir())
         for photo in range(SHOWN):
-            before, after = (
-                read_photo(work / f"{model}-bokeh" / "pictures" / f"{step:08}" / f"{photo}.png").image.chunk(4, 3)
-                for step in (0, steps)
-            )
+            before, after = (read_photo(step / f"{photo}.png").image.chunk(4, 3) for step in (steps[0], steps[-1]))
             rows.append(torch.cat([before[0], *before[1:3], *after[1:]], 3))
     return torch.cat(rows, 2)
 
@@ -282,29 +312,34 @@ def main() -> None:
     """Parses the arguments and runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for finetune.json, finetune.md and finetune.png")
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, help="of every run, by default each model's own")
+    parser.add_argument("--data", type=Path, help="real pairs in a layout of EBB!; by default portraits are made up")
+    parser.add_argument("--size", type=parse_size, default=SIZE, help="WxH, default 144x96")
+    parser.add_argument("--full", action="store_true", help="the full models with published weights")
     parser.add_argument("--work", type=Path, help="folder for pairs and runs, kept; default: a temporary one")
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
-    parser.add_argument("--pairs", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--setup", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--strength", type=float, default=0.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        result = run_one(arguments.pairs, *arguments.one, arguments.steps, arguments.run, arguments.strength)
+        data, steps, size, *kinds = arguments.setup
+        setup = Setup(data, steps, (size[0], size[1]), *kinds)
+        result = run_one(setup, *arguments.one, arguments.run, arguments.strength)
         print(json.dumps(result))
         return
-    from depthbokeh.data.synthesize import Recipe, write_pairs
-
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
-        write_pairs(work / "pairs", PAIRS, Recipe(size=SIZE, portraits=True))
-        results = run_all(work / "pairs", work, arguments.steps)
-        sheet = draw_sheet(work, arguments.steps)
+        if arguments.data is None:
+            write_pairs(work / "pairs", PAIRS, Recipe(size=arguments.size, portraits=True))
+        data, real = (work / "pairs", False) if arguments.data is None else (arguments.data.resolve(), True)
+        results = run_all(Setup(str(data), arguments.steps, arguments.size, real, arguments.full), work)
+        sheet = draw_sheet(work)
     table = format_table(results)
     print(table)
     if arguments.out:
-        report = {"machine": describe_machine(), "steps": arguments.steps, "seconds": time.perf_counter() - began}
+        report = {"machine": describe_machine(), "seconds": time.perf_counter() - began}
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "finetune.json").write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
         (arguments.out / "finetune.md").write_text(table)
