@@ -63,6 +63,13 @@ def differentiate(run, image, radius, grad, aperture="disk", **options):
     return blurred.detach(), *torch.autograd.grad(blurred, (image, radius), grad)
 
 
+@cache
+def define(operator, aperture, *size, **options):
+    """The inputs of :func:`make_inputs` and what the definition makes of them, once for all backends."""
+    inputs = make_inputs(*size, **options)
+    return inputs, differentiate(DENSE[operator], *inputs, aperture)
+
+
 def assert_near(actual, expected, *tolerances):
     for one, other, tolerance in zip(actual, expected, tolerances, strict=True):
         assert relative_error(one, other) <= tolerance
@@ -72,9 +79,8 @@ class TestDefinition:
     @every_aperture
     @pytest.mark.parametrize("most", [0.8, 6.0])
     def test_values_and_gradients(self, backend, operator, aperture, most):
-        inputs = make_inputs(13, 17, batch=2, channels=2, most=most)
+        inputs, expected = define(operator, aperture, 13, 17, batch=2, channels=2, most=most)
         actual = differentiate(partial(backend.blur, operator), *inputs, aperture)
-        expected = differentiate(DENSE[operator], *inputs, aperture)
         value, slope = TOLERANCES[aperture]
         assert_near(actual, expected, value, value, slope)
 
@@ -89,9 +95,8 @@ class TestDefinition:
 
     @every_aperture
     def test_radius_beyond_the_frame(self, backend, operator, aperture):
-        inputs = make_inputs(9, 11, most=55, least=0.4)
+        inputs, expected = define(operator, aperture, 9, 11, most=55, least=0.4)
         actual = differentiate(partial(backend.blur, operator), *inputs, aperture)
-        expected = differentiate(DENSE[operator], *inputs, aperture)
         value, slope = TOLERANCES[aperture]
         assert_near(actual, expected, value, value, slope)
 
@@ -107,9 +112,8 @@ class TestDefinition:
     @pytest.mark.parametrize("aperture", ["disk", "ellipse:0.6:30", "polygon:6", "gaussian"])
     @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (2, 3), (19, 5), (3, 23)])
     def test_sizes(self, backend, operator, aperture, size):
-        inputs = make_inputs(*size, least=0.6)
+        inputs, expected = define(operator, aperture, *size, least=0.6)
         actual = differentiate(partial(backend.blur, operator), *inputs, aperture)
-        expected = differentiate(DENSE[operator], *inputs, aperture)
         value, slope = TOLERANCES[aperture]
         assert_near(actual, expected, value, value, slope)
 
