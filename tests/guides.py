@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 # What a fence may say its block is. Shell and Python are run; a word that is in none of these sets is a mistake.
-SHELL = {"sh"}
+SHELL = {"sh", "bash"}
 PYTHON = {"python"}
 OTHER = {"text", "yaml", "bibtex"}
 

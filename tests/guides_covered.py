@@ -18,6 +18,7 @@ from guides_shell import (
     check_pip,
     parse_depthbokeh,
     parse_launcher,
+    parse_script,
     run_depthbokeh,
     write_photo_and_maps,
 )
@@ -67,6 +68,7 @@ COVERED: dict[str, Cover] = {
     **dict.fromkeys(
         (
             "pip install depthbokeh",
+            "pip install 'depthbokeh[app]'",
             "pip install torch==2.13.0",
             "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu",
             "pip install 'setuptools>=77' wheel ninja",
@@ -80,6 +82,22 @@ COVERED: dict[str, Cover] = {
     **dict.fromkeys(
         ("git commit -am 'Version 1.2.3'", "git tag -a v1.2.3 -m 'Version 1.2.3'", "git push origin main v1.2.3"),
         Cover(check_git, "a release of this project"),
+    ),
+    **dict.fromkeys(
+        ("depthbokeh app", "depthbokeh app --host 0.0.0.0 --port 8000"),
+        parse("serves until it is stopped; tests/test_app_browser.py has a browser"),
+    ),
+    **dict.fromkeys(
+        (
+            "python examples/recover_radius.py --size 48x48",
+            "python examples/loss_layer.py --pairs 3 --size 48x32 --steps 60",
+            "python examples/depth_from_defocus.py --size 96x64 --steps 40",
+            "python examples/recover_lens.py --size 96x64 --shapes disk ring:0.5",
+            "python examples/video.py --frames 5 --size 96x64",
+            "python examples/swap_depth_model.py --size 96x64",
+            "python examples/finetune_ebb.py --run run --pairs 4 --size 48x32 --steps 12",
+        ),
+        Cover(parse_script, "tests/test_examples.py runs these short forms and looks at what comes of them"),
     ),
     "benchmarks/on_gpu.sh results check": Cover(check_on_gpu, "needs a GPU"),
     "depthbokeh render photo.jpg -o bokeh.jpg --subject 420,80,600,940": add("--max-size;96", _LARGE, (1040, 1040)),
