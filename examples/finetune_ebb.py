@@ -1,9 +1,9 @@
 """Fine-tunes a mask model on pairs of photographs, as ``depthbokeh finetune`` does, from Python.
 
-``python examples/finetune_ebb.py --run runs/short`` makes up pairs beside the run and learns from them for minutes;
+``python examples/finetune_ebb.py runs/short`` makes up pairs beside the run and learns from them for minutes;
 ``--pairs 4 --size 48x32 --steps 12`` is the short form. EBB! itself, prepared by ``depthbokeh prepare``:
 ``--data ebb/ --size 768x512 --mask-model deeplab_vgg16 --steps 20000``. Several processes share the work:
-``torchrun --nproc-per-node 2 examples/finetune_ebb.py --run runs/short``, or ``accelerate launch`` before the script's
+``torchrun --nproc-per-node 2 examples/finetune_ebb.py runs/short``, or ``accelerate launch`` before the script's
 name. It needs ``pip install 'depthbokeh[train]'``.
 """
 
@@ -45,7 +45,7 @@ def make_config(options: argparse.Namespace) -> FinetuneConfig:
         # A radius below half a pixel lies within its pixel, and nothing would be learned from it.
         strength=0.06,
         gap=0.2,
-        batch=min(8, options.pairs - judged),
+        batch=4,
         lr=3e-3,
         validate_every=max(1, options.steps // 4),
     )
@@ -54,7 +54,7 @@ def make_config(options: argparse.Namespace) -> FinetuneConfig:
 def main(argv: Sequence[str] | None = None) -> tuple[Scores, Scores] | None:
     """Returns the scores before and after, on pairs that nothing was learned from; in one of the processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="a new folder for all that the run writes")
+    parser.add_argument("run", type=Path, help="a new folder for all that the run writes")
     parser.add_argument("--data", type=Path, help="prepared pairs; without, pairs are made up")
     parser.add_argument("--pairs", type=int, default=60, help="how many are made up")
     parser.add_argument("--size", type=parse_size, default=(96, 144), metavar="WxH")

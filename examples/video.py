@@ -31,7 +31,7 @@ _KEPT = 0.8  # share of what was seen before in every running mean
 
 def make_frames(count: int, size: tuple[int, int]) -> tuple[list[tuple[Tensor, Tensor]], tuple[float, ...]]:
     """Somebody walks across the frame and nearer; every disparity has errors of its own."""
-    scene = random_scene(0, size, portraits=True)
+    scene = random_scene(5, size, portraits=True)
     *still, walker = scene.layers
     frames, boxes = [], []
     picture = torch.cat([walker.color * walker.alpha, walker.alpha])[None]
