@@ -1,9 +1,8 @@
 """Bokeh for a video: the subject is tracked, focus and strength follow it smoothly, and what rests does not flicker.
 
 Depth networks see every frame anew; here each map is brought to the scale of those before. ``python examples/video.py``
-makes up somebody who walks past a camera on a tripod, with disparity as bad as a network's; ``--frames 5 --size 96x64``
-is the short form. One's own frames, in the order of their names: ``--photos FOLDER --disparity FOLDER`` and the
-subject's box in the first, ``--box 200,80,150,300``.
+makes up somebody before a camera on a tripod, with disparity as bad as a network's; ``--frames 5 --size 96x64`` is the
+short form. One's own, in the order of their names: ``--photos FOLDER --disparity FOLDER --box 200,80,150,300``.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def settle(seen: Tensor, disparity: Tensor, moving: Tensor) -> Tensor:
 
 
 def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, steady: bool) -> Iterator[Tensor]:
-    """Pictures, the farthest blurred by 1/30 of their longer side; unless ``steady``, with each frame by itself."""
+    """Pictures, the subject in focus, the farthest blurred by 1/30 of the longer side; if not ``steady``, each alone."""
     find_mask, renderer, side = create_mask_model("grabcut"), BokehRenderer(), max(frames[0][0].shape[2:])
     seen = lens = around = None
     for photo, disparity in frames:
@@ -75,10 +74,11 @@ def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, s
         moving = around if before is None else torch.maximum(around, before)
         box = bound(mask)
         seen = disparity if seen is None or not steady else settle(seen, disparity, moving)
-        focus = find_focus(seen, mask).flatten()
-        chosen = torch.cat([focus, side / 30 / (focus - seen.quantile(0.02)).clamp(min=0.1)])
+        plane = find_focus(seen, mask).flatten()
+        chosen = torch.cat([plane, side / 30 / (plane - seen.quantile(0.02)).clamp(min=0.1)])
         lens = chosen if lens is None or not steady else torch.lerp(chosen, lens, _KEPT)
-        yield renderer(photo, seen, mask, focus=float(lens[0]), strength=float(lens[1])).clamp(0, 1)
+        focus, strength = lens.tolist()
+        yield renderer(photo, torch.where(mask > 0.5, focus, seen), mask, focus=focus, strength=strength).clamp(0, 1)
 
 
 def measure_flicker(pictures: list[Tensor], photos: list[Tensor]) -> float:
