@@ -63,7 +63,7 @@ def settle(seen: Tensor, disparity: Tensor, moving: Tensor) -> Tensor:
 
 
 def render_video(frames: list[tuple[Tensor, Tensor]], box: Sequence[float], *, steady: bool) -> Iterator[Tensor]:
-    """Pictures, the subject in focus, the farthest blurred by 1/30 of the longer side; if not ``steady``, each alone."""
+    """Pictures, the subject in focus, the farthest blurred by 1/30 of a side; if not ``steady``, each by itself."""
     find_mask, renderer, side = create_mask_model("grabcut"), BokehRenderer(), max(frames[0][0].shape[2:])
     seen = lens = around = None
     for photo, disparity in frames:
