@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from app_photos import write_scene
 from app_server import PATIENCE_S, Program, find_browser, require, run_app, wait_until
 from hostile_photos import DATA, END, NOISE, SIGNATURE, encode, header
@@ -153,7 +154,9 @@ def shoot(tmp_path):
     folder.mkdir(parents=True, exist_ok=True)
 
     def take(visitor, name, **options):
-        visitor.wait(1500 if TAKES_SCREENSHOTS else 0)
+        if TAKES_SCREENSHOTS:
+            visitor.wait(1500)
+            visitor.page.wait_for_function("() => !document.body.innerText.includes('processing')")
         visitor.page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=80, **options)
 
     return take
@@ -172,7 +175,8 @@ def test_a_photo_from_the_drop_to_the_download(visit, shoot, server, tmp_path):
     assert picked[int(FACE[1] * picked.shape[0]), int(FACE[0] * picked.shape[1])] > 0.9
     assert picked[:10, :10].max() < 0.1
     # A box round the whole of the subject.
-    visitor.after(lambda: visitor.drag(visitor.at((0.22, 0.2)), visitor.at((0.9, 0.99))))
+    start, end = find_box(scene.mask)
+    visitor.after(lambda: visitor.drag(visitor.at(start), visitor.at(end)))
     shoot(visitor, "pick")
     # Paint, in the background, and take it back.
     page.click("#stage [data-tool=add]")
@@ -221,6 +225,14 @@ def test_a_photo_from_the_drop_to_the_download(visit, shoot, server, tmp_path):
     assert outside == []
     assert visitor.errors == []
     assert not INSIDES.search(page.inner_text("body"))
+
+
+def find_box(mask):
+    """Two corners round a mask ``(1, 1, H, W)``, fractions of width and height."""
+    rows, columns = (torch.nonzero(mask[0, 0].amax(axis) > 0.5)[:, 0] for axis in (1, 0))
+    height, width = mask.shape[2:]
+    first, last = ((float(columns[i]) / width, float(rows[i]) / height) for i in (0, -1))
+    return first, last
 
 
 def _sharpness(picture):

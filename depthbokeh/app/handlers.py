@@ -74,16 +74,20 @@ class Handlers:
         }
 
     def look(self, key: str, *controls: Any) -> Updates:
-        """A control was moved that says how the blur looks."""
+        """A control that says how the blur looks was set."""
         return self._render(self._sessions.get(key), make_look(controls))
 
+    def draft_look(self, key: str, *controls: Any) -> Updates:
+        """A slider that says how the blur looks is being dragged."""
+        return self._render(self._sessions.get(key), make_look(controls), draft=True)
+
     def focus(self, key: str, percent: float | None, *controls: Any) -> Updates:
-        """The focus was moved."""
+        """The focus is being dragged."""
         desk = self._sessions.get(key)
         if percent is None:
             raise ValueError("focus is empty: expected a number")
         desk.session.focus_on(percent / 100)
-        return self._render(desk, make_look(controls))
+        return self._render(desk, make_look(controls), draft=True)
 
     def cut_out(self, key: str, wanted: bool, *controls: Any) -> Updates:
         """The subject is to be cut out, or not."""
@@ -151,8 +155,8 @@ class Handlers:
         controls = {"focus": round(100 * focus), "cut_out": choices.cuts_out}
         return {"stage": stage, **controls, **self._render(desk, look)}
 
-    def _render(self, desk: Desk, look: Look) -> Updates:
-        before, after = desk.render_preview(look)
+    def _render(self, desk: Desk, look: Look, *, draft: bool = False) -> Updates:
+        before, after = desk.render_preview(look, draft=draft)
         return {"result": (str(before), str(after))}
 
 

@@ -149,11 +149,12 @@ class Session:
             keeps_mask = self.choices.mask is not None or self.choices.pick is not None
             self._choose(replace(self.choices, disparity=disparity, cuts_out=keeps_mask, focus=None))
 
-    def render_preview(self, look: Look) -> Tensor:
-        """The small picture ``(1, 3, H, W)`` as it will look."""
+    def render_preview(self, look: Look, *, draft: bool = False) -> Tensor:
+        """The small picture ``(1, 3, H, W)`` as it will look; as a draft, quickly and nearly so."""
         with self._lock:
             parts, plane, choices = (self.image, self.disparity, self.mask), self.plane, self.choices
-        return self._studio.render(*parts, look, plane=plane, pick=choices.pick, focus=choices.focus)
+        pick, focus = choices.pick, choices.focus
+        return self._studio.render(*parts, look, plane=plane, pick=pick, focus=focus, draft=draft)
 
     def render_full(self, look: Look, output: Path) -> None:
         """Renders the photo at its full size, with its metadata.

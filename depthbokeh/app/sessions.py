@@ -41,14 +41,14 @@ class Desk:
         """Links a file that was uploaded into the folder, under a name of our own."""
         return _take_file(self.folder, upload, kind)
 
-    def render_preview(self, look: Look) -> tuple[Path, Path]:
-        """Files with the small photo as it is and as it will look."""
+    def render_preview(self, look: Look, *, draft: bool = False) -> tuple[Path, Path]:
+        """Files with the small photo as it is and as it will look, see :meth:`Session.render_preview`."""
         before = self.folder / "before.jpg"
         if before.exists():
             os.utime(before)  # what is old is removed
         else:
             save_preview(self.session.image, before, self.session.icc)
-        picture = self.session.render_preview(look)
+        picture = self.session.render_preview(look, draft=draft)
         after = self.folder / f"after-{secrets.token_hex(8)}.jpg"
         save_preview(picture, after, self.session.icc)
         self._keep(after)

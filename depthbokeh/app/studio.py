@@ -92,7 +92,8 @@ class Studio:
         """Loads what the first photo would wait for."""
         image = torch.rand(1, 3, 64, 64)
         mask, disparity = self.find_mask(image, Pick(0.2, 0.2, 0.6, 0.6)), torch.rand(1, 1, 64, 64)
-        self.render(image, disparity, mask, Look(), plane=0.5, pick=None, focus=None)
+        for draft in (True, False):
+            self.render(image, disparity, mask, Look(), plane=0.5, pick=None, focus=None, draft=draft)
 
     @torch.inference_mode()
     def find_mask(self, image: Tensor, pick: Pick | None) -> Tensor | None:
@@ -129,6 +130,7 @@ class Studio:
         plane: float,
         pick: Pick | None,
         focus: float | None,
+        draft: bool = False,
     ) -> Tensor:
         """Renders.
 
@@ -140,11 +142,12 @@ class Studio:
             plane: The subject's disparity, see :meth:`find_plane`.
             pick: What was picked, which is sharp where there is no mask.
             focus: The disparity that is sharp; ``None`` is the subject's.
+            draft: Whether to render in two passes instead of layers: some four times as fast.
 
         Returns:
             ``(1, 3, H, W)``.
         """
-        renderer = BokehRenderer(look.aperture, highlights=look.highlights)
+        renderer = BokehRenderer(look.aperture, highlights=look.highlights, quality="fast" if draft else "default")
         pipeline = BokehPipeline(renderer, None, None, reduce_large=True)
         sharp = focus if focus is not None else _focus_on(image, mask, pick, plane)
         strength = look.find_strength(plane, max(image.shape[2:]))

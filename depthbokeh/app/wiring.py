@@ -64,16 +64,15 @@ def wire(page: gr.Blocks, parts: dict[str, Any], handlers: Handlers) -> None:
 
     on(parts["drop"].upload, handlers.open, [parts["drop"]], _OPENED, kind="open", api_name="open", **_USED)
     on(parts["another"].upload, handlers.open, [parts["another"]], _OPENED, kind="open", **_HIDDEN)
-    on(
-        partial(gr.on, [part.input for part in controls]),
-        handlers.look,
-        [],
-        ("result",),
-        api_name="look",
-        trigger_mode="always_last",
-        **_USED,
-    )
-    on(parts["focus"].input, handlers.focus, [parts["focus"]], ("result",), trigger_mode="always_last", **_HIDDEN)
+    # Drafts follow a slider that is dragged; when it is let go, or another control is set, layers are rendered.
+    sliders = [part for part in controls if isinstance(part, gr.Slider)]
+    settled = [part.release for part in (*sliders, parts["focus"])]
+    settled += [part.input for part in controls if part not in sliders]
+    latest: dict[str, Any] = {"trigger_mode": "always_last"}
+    on(partial(gr.on, settled), handlers.look, [], ("result",), api_name="look", **_USED, **latest)
+    dragged = [part.input for part in sliders]
+    on(partial(gr.on, dragged), handlers.draft_look, [], ("result",), **_HIDDEN, **latest)
+    on(parts["focus"].input, handlers.focus, [parts["focus"]], ("result",), **_HIDDEN, **latest)
     on(parts["cut_out"].input, handlers.cut_out, [parts["cut_out"]], _SHOWN, **_HIDDEN)
     for name in ("pick", "stroke", "undo_stroke", "start_over"):
         on(
