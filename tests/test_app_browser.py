@@ -104,6 +104,7 @@ class Visitor:
     def slide(self, name, share):
         """Drags a slider's handle to a share of its way."""
         slider = self.page.locator(f"#{name} input[type=range]")
+        slider.scroll_into_view_if_needed()
         box = slider.bounding_box()
         low, high, value = (float(slider.evaluate(f"slider => slider.{key}")) for key in ("min", "max", "value"))
         y = box["y"] + box["height"] / 2

@@ -74,7 +74,7 @@ def _lay_out_controls() -> dict[str, Any]:
     parts["shape"] = gr.Dropdown(list(SHAPES), value=SHAPES[0], label="Aperture", elem_id="shape")
     slide("blades", "Blades", 3, 11, 6, 1, visible=False)
     slide("cat_eye", "Cat's eye", 0.1, 0.9, 0.5, 0.05, visible=False)
-    slide("highlights", "Highlights, times brighter", 1, 10, 4, 0.5)
+    slide("highlights", "Brighter highlights, ×", 1, 10, 4, 0.5)
     parts["cut_out"] = gr.Checkbox(True, label="Use the subject's mask", elem_id="cut_out")
     with gr.Accordion("Lens on full frame", open=False) as parts["lens"]:
         slide("focal_length", "Focal length, mm", 24, 200, 50, 1)
