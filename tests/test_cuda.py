@@ -1,6 +1,7 @@
 """The CUDA half of the library: that it is there and loads anywhere, and what only a GPU can show.
 
-Its results are tested in test_blur.py, test_slices.py and test_edges.py, on a GPU and emulated.
+Its results are tested in test_blur.py, test_slices.py, test_edges.py, test_fill.py and test_windows.py, on a GPU and
+emulated.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import struct
 import pytest
 import torch
 from test_blur import make_inputs
+from test_fill import make_inputs as make_holes
 from test_slices import differentiate, make_layers
 
 from depthbokeh import Aperture, DefocusLayers, _build, _native, cli, gather_blur, ops, scatter_blur
+from depthbokeh.fill import push_pull
 from depthbokeh.slices import blur_layers
+from depthbokeh.windows import find_max, local_extremes
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -146,6 +150,17 @@ class TestGpu:
         try:
             light, total = blur_layers(DefocusLayers(*leaves), 5, Aperture.disk())
             (light.sum() + total.sum()).backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    def test_fillings_and_windows_wait_for_nothing(self):
+        values, weight, _ = (tensor.cuda() for tensor in make_holes((97, 101), channels=1))
+        at = torch.arange(0, values.numel(), 5, device="cuda")
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            push_pull(values.requires_grad_(), weight.requires_grad_()).sum().backward()
+            local_extremes(values, 3)
+            find_max(values, 3, at)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
