@@ -105,6 +105,8 @@ class TestWhatIsNotRun:
 def check_options(text: str, page: str = "") -> None:
     """Fails if an option between backticks is none of any command, or none of the script before it."""
     known = list_options() | set(FOREIGN_OPTIONS)
+    if page == "docs/examples.md":  # which speaks of its scripts' own
+        known.update(*(_OPTION.findall(script.read_text()) for script in (ROOT / "examples").glob("*.py")))
     for span in find_spans(text):
         if span.startswith("pip install"):
             continue  # check_commands reads all of it
