@@ -12,7 +12,7 @@ import torch
 from guides import PYTHON, ROOT, SHELL, Block, find_blocks, find_spans, list_pages, read_blocks, read_commands
 from guides_covered import COVERED, FOREIGN_OPTIONS
 from guides_covered import PYTHON as REPLACED
-from guides_shell import check_pip, list_options, parse_depthbokeh, run_command, write_files
+from guides_shell import check_pip, keep_registry, list_options, parse_depthbokeh, run_command, write_files
 
 PAGES = {str(page.relative_to(ROOT)): page for page in list_pages()}
 BLOCKS = {name: find_blocks(page) for name, page in PAGES.items()}
@@ -34,6 +34,7 @@ def workspace(template, tmp_path, monkeypatch):
     folder = tmp_path / "work"
     shutil.copytree(template, folder)
     monkeypatch.chdir(folder)
+    keep_registry(monkeypatch)
     for name in ("TORCH_HOME", "HF_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     for name in ("DEPTHBOKEH_OFFLINE", "HF_HUB_OFFLINE"):
