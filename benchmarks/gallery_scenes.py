@@ -127,8 +127,7 @@ def _sample(name: str) -> Tensor:
 
 def _stand_on_ground(photo: Tensor, box: tuple[float, float, float, float], strength: float) -> Subject:
     mask = create_mask_model("grabcut")(photo, box=box)
-    # Cut off at a half: of a pixel that is partly the subject's, the mean of two depths would be at neither.
-    disparity = create_depth_model("ground_plane")(photo, (mask > 0.5).float())
+    disparity = create_depth_model("ground_plane")(photo, mask)
     return Subject(photo, disparity, mask, None, strength)
 
 

@@ -28,7 +28,7 @@ class GroundPlane(nn.Module):
     A subject stands upright on the plane, so all of it is as near as its *contact row*, the lowest row in
     which the mask exceeds half its maximum. A subject cut off by the lower edge thus gets 1, the nearest the
     frame shows; one whose contact row is high in the picture gets at least 0.3, so that it always stands out
-    from the backdrop. A mask is taken to be one subject.
+    from the backdrop. A mask is taken to be one subject, and cut at half its maximum.
 
     Args:
         horizon: Row of the horizon as a fraction of the height, 0 (top) ≤ horizon < 1.
@@ -57,7 +57,7 @@ class GroundPlane(nn.Module):
     def forward(self, photo: Tensor, mask: Tensor | None = None) -> Tensor:
         """Lay out the scene's disparity.
 
-        Differentiable in the mask, except that the contact row is taken as given.
+        Without gradient: a pixel is at one depth or at the other.
 
         Args:
             photo: ``(B, 3, H, W)``, of which only shape, dtype and device count.
@@ -79,13 +79,14 @@ class GroundPlane(nn.Module):
             return plane.clone()
         if mask.shape != (batch, 1, height, width):
             raise ValueError(f"mask has shape {tuple(mask.shape)}: expected {(batch, 1, height, width)}, as the photo")
-        mask = mask.to(plane)
-        strongest = mask.detach().amax(3)  # (B, 1, H)
-        occupied = strongest > strongest.amax(2, keepdim=True) / 2
+        mask = mask.detach().to(plane)
+        # Whole pixels: where a pixel is partly the subject's, a mean of two depths would be at neither.
+        within = mask > mask.amax((2, 3), keepdim=True) / 2
+        occupied = within.any(3)  # (B, 1, H)
         # Disparity grows downwards, so the lowest row is the one with the largest.
         contact = (ground * occupied).amax(2)[..., None, None]  # (B, 1, 1, 1)
         subject = contact.clamp(min=_FARTHEST_SUBJECT).to(plane)
-        return plane + mask * (subject - plane)
+        return torch.where(within, subject, plane)
 
 
 @register_depth_model("ground_plane")
