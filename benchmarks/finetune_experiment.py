@@ -62,13 +62,13 @@ FULL: dict[str, dict[str, Any]] = {
 # Small enough for two cores and pictures of 144 x 96; layouts, losses and renderer are those of the full models.
 SMALL: dict[str, dict[str, Any]] = {
     "deeplab": {
-        "steps": 600,
+        "steps": 800,
         "lr": 3e-3,
         "mask_model": "deeplab_mobilenet",
         "mask_options": {"backbone": "test_resnet", "width": 32},
     },
     "mask_rcnn": {
-        "steps": 500,
+        "steps": 800,
         "lr": 1e-3,
         "mask_model": "mask_rcnn_resnet50_fpn",
         "mask_options": {
@@ -82,7 +82,7 @@ SMALL: dict[str, dict[str, Any]] = {
         },
     },
     "xception": {
-        "steps": 900,
+        "steps": 800,
         "lr": 3e-3,
         "mask_model": "xception",
         "mask_options": {"backbone": "test_resnet", "width": 32, "stride": 8},
@@ -183,12 +183,11 @@ def run_one(setup: Setup, model: str, way: str, run: Path, strength: float) -> d
         learned.__class__ = MaskLearner
         # No bokeh is seen, so nothing could tell the strength.
         learned.lens.strength.data.fill_(torch.tensor(strength).log())
-    began = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = validate(learned.to(device).eval(), unseen, device, run / "pictures" / f"{0:08}")
     trainer = Trainer(learned, config, TrueMasks(pairs) if way == "true masks" else pairs, unseen, run)
-    after = trainer.train().scores
-    assert after is not None
+    trainer.resume()
+    after = trainer.train().scores or validate(learned.eval(), unseen, device, None)
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     result = {
         "model": model,
@@ -199,7 +198,6 @@ def run_one(setup: Setup, model: str, way: str, run: Path, strength: float) -> d
         "after": after._asdict(),
         "strength": float(learned.lens(None).strength.detach()),
         "curve": [{"step": line["step"], **line["validation"]} for line in lines if "validation" in line],
-        "seconds": round(time.perf_counter() - began, 1),
     }
     if way == "bokeh":
         result["gaussian"] = judge_gaussian(learned.cpu(), pairs, unseen)
@@ -267,7 +265,7 @@ def run_all(setup: Setup, work: Path) -> list[dict[str, Any]]:
                 raise RuntimeError(f"{key}: failed with status {process.returncode}")
             results[key] = json.loads(output.splitlines()[-1])
             del running[key]
-            print(f"{key}: {results[key]['after']}, {results[key]['seconds']} s", flush=True)
+            print(f"{key}: {results[key]['after']}", flush=True)
         time.sleep(0.2)
     return [results[model, way] for model in SMALL for way in WAYS]
 
@@ -316,7 +314,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="real pairs in a layout of EBB!; by default portraits are made up")
     parser.add_argument("--size", type=parse_size, default=SIZE, help="WxH, default 144x96")
     parser.add_argument("--full", action="store_true", help="the full models with published weights")
-    parser.add_argument("--work", type=Path, help="folder for pairs and runs, kept; default: a temporary one")
+    parser.add_argument(
+        "--work", type=Path, help="folder for pairs and runs, where what was stopped goes on; default: a temporary one"
+    )
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
     parser.add_argument("--setup", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -328,7 +328,6 @@ def main() -> None:
         result = run_one(setup, *arguments.one, arguments.run, arguments.strength)
         print(json.dumps(result))
         return
-    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         if arguments.data is None:
@@ -339,7 +338,7 @@ def main() -> None:
     table = format_table(results)
     print(table)
     if arguments.out:
-        report = {"machine": describe_machine(), "seconds": time.perf_counter() - began}
+        report = {"machine": describe_machine()}
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "finetune.json").write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
         (arguments.out / "finetune.md").write_text(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from depthbokeh.color import linear_to_srgb, srgb_to_linear
 from depthbokeh.finetune_cli import describe_settings, parse_flags
 from depthbokeh.training.batches import StepSampler
+from depthbokeh.training.checkpoints import collect_state, restore_state
 from depthbokeh.training.config import FinetuneConfig, read_config
 from depthbokeh.training.lens import LensParameters
 from depthbokeh.training.losses import BokehLoss, LossWeights, area_loss, match_gain, smoothness_loss, sparsity_loss
@@ -140,6 +142,28 @@ class TestStepSampler:
     def test_refuses(self, count, batch, processes):
         with pytest.raises(ValueError, match="expected"):
             StepSampler(count, batch, seed=0, processes=processes)
+
+
+def test_a_state_is_restored_where_some_parameters_had_no_gradient_yet(tmp_path):
+    """As in Mask R-CNN, of which the levels without an instance learn nothing."""
+
+    def build(seed):
+        torch.manual_seed(seed)
+        model = torch.nn.ModuleDict({"used": torch.nn.Linear(2, 1), "idle": torch.nn.Linear(2, 1)})
+        return model, torch.optim.Adam(model.parameters(), 0.1)
+
+    def step(model, optimizer, *names):
+        sum(model[name](torch.ones(1, 2)).sum() for name in names).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    model, optimizer = build(0)
+    step(model, optimizer, "used")
+    again, its_optimizer = build(1)
+    restore_state(again, its_optimizer, copy.deepcopy(collect_state(model, optimizer)), tmp_path)
+    for one, other in ((model, optimizer), (again, its_optimizer)):
+        step(one, other, "used", "idle")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
 class TestConfig:

@@ -9,16 +9,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.optim import Optimizer
 
 from depthbokeh.files import PhotoError, atomic_path
 from depthbokeh.models.checkpoints import CheckpointError
 
-_FORMAT = 1
+_FORMAT = 2
 _NAME = re.compile(r"step_(\d{8})\.pt")
 # The whole state on the CPU, whether or not the parameters are shards on several GPUs.
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+# A parameter that no photo has given a gradient yet has no moments.
+_WHAT_IS_THERE = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
 
 
 def collect_state(model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
@@ -34,12 +41,19 @@ def restore_state(model: nn.Module, optimizer: Optimizer, state: dict[str, Any],
         CheckpointError: If the state is another model's.
     """
     try:
-        set_state_dict(
-            model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=_WHOLE
-        )
+        set_model_state_dict(model, state["model"], options=_WHOLE)
+        set_optimizer_state_dict(model, optimizer, state["optimizer"], options=_WHAT_IS_THERE)
+        _forget_moments(model, optimizer, state["optimizer"]["state"])
     except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{source}: the state of another model or optimizer: {reason}") from error
+
+
+def _forget_moments(model: nn.Module, optimizer: Optimizer, known: dict[str, Any]) -> None:
+    """Drops the moments that torch makes up for parameters whose state had none."""
+    for name, parameter in model.named_parameters():
+        if name.removeprefix("module.") not in known:  # DistributedDataParallel's prefix is not part of a state
+            optimizer.state.pop(parameter, None)
 
 
 def collect_random() -> dict[str, Tensor]:
