@@ -2,7 +2,7 @@
 
 The network sees a photo and says what is the subject; the renderer blurs all else; the loss compares that with the
 picture the lens took. ``python examples/loss_layer.py`` learns from made-up portraits and takes some minutes,
-``python examples/loss_layer.py --pairs 3 --size 48x32 --steps 60`` some seconds (and learns these three by heart).
+``python examples/loss_layer.py --pairs 3 --size 48x32 --steps 120`` some seconds (and learns these three by heart).
 """
 
 from __future__ import annotations

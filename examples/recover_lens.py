@@ -22,7 +22,7 @@ from depthbokeh.data import random_scene
 from depthbokeh.data.synthesize import parse_size
 from depthbokeh.photo import read_map, read_photo, write_photo
 
-_SEED = 7
+_SEED = 9
 _SHAPES = ("disk", "gaussian", "polygon:5", "polygon:6", "ring:0.5")
 _TRUE_SHAPE, _TRUE_GAIN = "ring:0.5", 1.25
 

@@ -25,7 +25,7 @@ from depthbokeh.models.depth.base import DepthKind, DepthModel
 from depthbokeh.photo import read_photo, write_photo
 from depthbokeh.pipeline import BokehPipeline
 
-_SEED = 8
+_SEED = 16
 _HAZE = 0.75  # a grey, sRGB
 
 

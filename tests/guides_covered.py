@@ -90,12 +90,12 @@ COVERED: dict[str, Cover] = {
     **dict.fromkeys(
         (
             "python examples/recover_radius.py --size 48x48",
-            "python examples/loss_layer.py --pairs 3 --size 48x32 --steps 60",
+            "python examples/loss_layer.py --pairs 3 --size 48x32 --steps 120",
             "python examples/depth_from_defocus.py --size 96x64 --steps 40",
             "python examples/recover_lens.py --size 96x64 --shapes disk ring:0.5",
             "python examples/video.py --frames 5 --size 96x64",
             "python examples/swap_depth_model.py --size 96x64",
-            "python examples/finetune_ebb.py --run run --pairs 4 --size 48x32 --steps 12",
+            "python examples/finetune_ebb.py run --pairs 4 --size 48x32 --steps 12",
         ),
         Cover(parse_script, "tests/test_examples.py runs these short forms and looks at what comes of them"),
     ),

@@ -9,7 +9,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import fields
 from functools import cache
@@ -162,8 +162,11 @@ def keep_registry(patch: pytest.MonkeyPatch) -> None:
     """Has models that pages and scripts register forgotten again; here they begin with those of the package."""
     for name in ("_mask_models", "_depth_models"):
         models = getattr(registry, name)
-        own = {key: make for key, make in models.items() if make.__module__.startswith("depthbokeh.")}
-        patch.setattr(registry, name, own)
+        patch.setattr(registry, name, {key: make for key, make in models.items() if _is_own(make)})
+
+
+def _is_own(make: Callable[..., object]) -> bool:
+    return getattr(make, "func", make).__module__.startswith("depthbokeh.")  # of a partial, the function's module
 
 
 def run_script(words: Sequence[str]) -> None:

@@ -73,7 +73,7 @@ def learns(scores):
 SHORT = {
     "depth_from_defocus": Short("--size 96x64 --steps 40", finds_disparity),
     "finetune_ebb": Short("--pairs 4 --size 48x32 --steps 12 run", learns),
-    "loss_layer": Short("--pairs 3 --size 48x32 --steps 60", finds_masks),
+    "loss_layer": Short("--pairs 3 --size 48x32 --steps 120", finds_masks),
     "recover_lens": Short("--size 96x64 --shapes disk ring:0.5", finds_the_lens),
     "recover_radius": Short("--size 48x48", finds_the_radius),
     "swap_depth_model": Short("--size 96x64", sees_depth),

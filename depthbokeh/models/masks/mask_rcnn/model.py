@@ -114,7 +114,8 @@ class MaskRCNN(MaskModel):
         self.proposals = proposals
         self._labels = list(range(1, len(name_labels()))) if classes is None else find_labels(classes)
         self._living = find_labels(LIVING)
-        open_heads(self.roi_heads, self._labels)
+        if classes is not None:
+            open_heads(self.roi_heads, self._labels)
 
     def forward(
         self,
