@@ -11,7 +11,7 @@ All are judged on portraits never seen: PSNR and SSIM of the rendered pictures, 
 takes the masks that were learned by bokeh for a plain blend of the photo with one Gaussian blur of it, whose width is
 the best for the pictures learned from.
 
-    python benchmarks/finetune_experiment.py --out benchmarks/results          half an hour on two cores
+    python benchmarks/finetune_experiment.py --out benchmarks/results          35 minutes on two cores
 
 With ``--data`` it is real pairs that teach, prepared by ``depthbokeh prepare`` so that they have disparity and masks to
 judge by, and with ``--full`` the full models, which wants a GPU:
