@@ -11,7 +11,7 @@ All are judged on portraits never seen: PSNR and SSIM of the rendered pictures, 
 takes the masks that were learned by bokeh for a plain blend of the photo with one Gaussian blur of it, whose width is
 the best for the pictures learned from.
 
-    python benchmarks/finetune_experiment.py --out benchmarks/results          35 minutes on two cores
+    python benchmarks/finetune_experiment.py --out benchmarks/results          28 minutes on two cores
 
 With ``--data`` it is real pairs that teach, prepared by ``depthbokeh prepare`` so that they have disparity and masks to
 judge by, and with ``--full`` the full models, which wants a GPU:
@@ -52,7 +52,7 @@ WAYS = ("bokeh", "frozen", "no gradient", "true masks")
 _FIRST = ("deeplab", "bokeh")
 SHOWN = 2
 # Where the lens alone learns, or the mask has nothing to learn from, less is enough.
-SHORT = {"frozen": 200, "no gradient": 200}
+SHORT = {"frozen": 100, "no gradient": 200}
 
 FULL: dict[str, dict[str, Any]] = {
     "deeplab": {"steps": 20_000, "mask_model": "deeplab_mobilenet", "mask_options": {"backbone_weights": True}},
@@ -62,13 +62,13 @@ FULL: dict[str, dict[str, Any]] = {
 # Small enough for two cores and pictures of 144 x 96; layouts, losses and renderer are those of the full models.
 SMALL: dict[str, dict[str, Any]] = {
     "deeplab": {
-        "steps": 800,
+        "steps": 600,
         "lr": 3e-3,
         "mask_model": "deeplab_mobilenet",
         "mask_options": {"backbone": "test_resnet", "width": 32},
     },
     "mask_rcnn": {
-        "steps": 800,
+        "steps": 600,
         "lr": 1e-3,
         "mask_model": "mask_rcnn_resnet50_fpn",
         "mask_options": {
@@ -328,6 +328,7 @@ def main() -> None:
         result = run_one(setup, *arguments.one, arguments.run, arguments.strength)
         print(json.dumps(result))
         return
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         if arguments.data is None:
@@ -338,7 +339,7 @@ def main() -> None:
     table = format_table(results)
     print(table)
     if arguments.out:
-        report = {"machine": describe_machine()}
+        report = {"machine": describe_machine(), "minutes": round((time.monotonic() - started) / 60, 1)}
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "finetune.json").write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
         (arguments.out / "finetune.md").write_text(table)

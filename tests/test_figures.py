@@ -16,8 +16,9 @@ from PIL import Image
 DOCS = Path(__file__).parents[1] / "docs"
 SHARED = {"style", "made_up"}
 SCRIPTS = sorted(path.stem for path in (DOCS / "figures").glob("*.py") if path.stem not in SHARED)
-# Drawn by hand, or by other scripts: benchmarks/sheets.py, benchmarks/overfit_pairs.py, `depthbokeh demo`.
-OTHERS = re.compile(r"data_flow\.svg|demo\.jpg|quality_\w+\.jpg|overfit_pairs\.png")
+# Drawn by hand, or by other scripts: benchmarks/sheets.py, benchmarks/overfit_pairs.py,
+# benchmarks/finetune_experiment.py, `depthbokeh demo`.
+OTHERS = re.compile(r"data_flow\.svg|demo\.jpg|finetune\.jpg|quality_\w+\.jpg|overfit_pairs\.png")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
