@@ -1,4 +1,4 @@
-// The CUDA side of the operators that fill in what is not known, from tensors to kernels.
+// The CUDA side of the operators that fill in what is not known.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
@@ -35,32 +35,13 @@ void fill_pyramid(Launcher& launcher, const Pyramid<Real>& pyramid) {
 Tensor push_pull_cuda(const Tensor& values, const Tensor& weight) {
   check_fill(values, weight);
   Launcher launcher(values);
-  const ScalarType type = real_type(values);
-  const Tensor from = as_real(values, type), known = as_real(weight, type);
-  Tensor filled = torch::stable::new_empty(from, from.sizes());
-  dispatch(from, [&](auto real) {
-    using Real = decltype(real);
-    fill_pyramid(launcher, Pyramid<Real>(from, {from.const_data_ptr<Real>(), known.const_data_ptr<Real>(), nullptr},
-                                         {filled.mutable_data_ptr<Real>(), nullptr, nullptr}));
-  });
-  return cast(filled, values.scalar_type());
+  return make_filled(values, weight, [&](const auto& pyramid) { fill_pyramid(launcher, pyramid); });
 }
 
 std::tuple<Tensor, Tensor> push_pull_backward_cuda(const Tensor& grad, const Tensor& values, const Tensor& weight) {
   check_fill(grad, values, weight);
   Launcher launcher(values);
-  const ScalarType type = real_type(values);
-  const Tensor from = as_real(values, type), known = as_real(weight, type), outer = as_real(grad, type);
-  Tensor to_values = torch::stable::new_empty(from, from.sizes());
-  Tensor to_weight = torch::stable::new_empty(known, known.sizes());
-  dispatch(from, [&](auto real) {
-    using Real = decltype(real);
-    fill_pyramid(
-        launcher,
-        Pyramid<Real>(from, {from.const_data_ptr<Real>(), known.const_data_ptr<Real>(), outer.const_data_ptr<Real>()},
-                      {nullptr, to_weight.mutable_data_ptr<Real>(), to_values.mutable_data_ptr<Real>()}));
-  });
-  return {cast(to_values, values.scalar_type()), cast(to_weight, weight.scalar_type())};
+  return make_fill_gradients(grad, values, weight, [&](const auto& pyramid) { fill_pyramid(launcher, pyramid); });
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
-// The operators that fill in what is not known: their schemas' registration, and their CPU side from tensors to
-// kernels.
+// The operators that fill in what is not known: their schemas' registration, and their CPU side.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
@@ -11,34 +10,16 @@
 namespace depthbokeh {
 namespace {
 
+constexpr auto kFill = [](const auto& pyramid) { fill_pyramid(pyramid.levels, pyramid.batch, pyramid.channels); };
+
 Tensor push_pull_cpu(const Tensor& values, const Tensor& weight) {
   check_fill(values, weight);
-  const ScalarType type = real_type(values);
-  const Tensor from = as_real(values, type), known = as_real(weight, type);
-  Tensor filled = torch::stable::new_empty(from, from.sizes());
-  dispatch(from, [&](auto real) {
-    using Real = decltype(real);
-    const Pyramid<Real> pyramid(from, {from.const_data_ptr<Real>(), known.const_data_ptr<Real>(), nullptr},
-                                {filled.mutable_data_ptr<Real>(), nullptr, nullptr});
-    fill_pyramid(pyramid.levels, pyramid.batch, pyramid.channels);
-  });
-  return cast(filled, values.scalar_type());
+  return make_filled(values, weight, kFill);
 }
 
 std::tuple<Tensor, Tensor> push_pull_backward_cpu(const Tensor& grad, const Tensor& values, const Tensor& weight) {
   check_fill(grad, values, weight);
-  const ScalarType type = real_type(values);
-  const Tensor from = as_real(values, type), known = as_real(weight, type), outer = as_real(grad, type);
-  Tensor to_values = torch::stable::new_empty(from, from.sizes());
-  Tensor to_weight = torch::stable::new_empty(known, known.sizes());
-  dispatch(from, [&](auto real) {
-    using Real = decltype(real);
-    const Pyramid<Real> pyramid(
-        from, {from.const_data_ptr<Real>(), known.const_data_ptr<Real>(), outer.const_data_ptr<Real>()},
-        {nullptr, to_weight.mutable_data_ptr<Real>(), to_values.mutable_data_ptr<Real>()});
-    fill_pyramid(pyramid.levels, pyramid.batch, pyramid.channels);
-  });
-  return {cast(to_values, values.scalar_type()), cast(to_weight, weight.scalar_type())};
+  return make_fill_gradients(grad, values, weight, kFill);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
-// What the operators that fill in check of their tensors, and the memory of their pyramids, on every device.
+// The operators that fill in, from tensors to the pyramid that a device's kernels fill.
 #pragma once
 
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -54,5 +55,35 @@ struct Pyramid {
     }
   }
 };
+
+// What is filled in; fill(pyramid) does it.
+template <typename Fill>
+Tensor make_filled(const Tensor& values, const Tensor& weight, const Fill& fill) {
+  const ScalarType type = real_type(values);
+  const Tensor from = as_real(values, type), known = as_real(weight, type);
+  Tensor filled = torch::stable::new_empty(from, from.sizes());
+  dispatch(from, [&](auto real) {
+    using Real = decltype(real);
+    fill(Pyramid<Real>(from, {from.const_data_ptr<Real>(), known.const_data_ptr<Real>(), nullptr},
+                       {filled.mutable_data_ptr<Real>(), nullptr, nullptr}));
+  });
+  return cast(filled, values.scalar_type());
+}
+
+// The gradients to values and weight.
+template <typename Fill>
+std::tuple<Tensor, Tensor> make_fill_gradients(const Tensor& grad, const Tensor& values, const Tensor& weight,
+                                               const Fill& fill) {
+  const ScalarType type = real_type(values);
+  const Tensor from = as_real(values, type), known = as_real(weight, type), outer = as_real(grad, type);
+  Tensor to_values = torch::stable::new_empty(from, from.sizes());
+  Tensor to_weight = torch::stable::new_empty(known, known.sizes());
+  dispatch(from, [&](auto real) {
+    using Real = decltype(real);
+    fill(Pyramid<Real>(from, {from.const_data_ptr<Real>(), known.const_data_ptr<Real>(), outer.const_data_ptr<Real>()},
+                       {nullptr, to_weight.mutable_data_ptr<Real>(), to_values.mutable_data_ptr<Real>()}));
+  });
+  return {cast(to_values, values.scalar_type()), cast(to_weight, weight.scalar_type())};
+}
 
 }  // namespace depthbokeh

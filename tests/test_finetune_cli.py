@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from test_cli import failure, run
 
@@ -53,6 +54,16 @@ def test_trains_resumes_and_what_it_learned_renders(pairs, tmp_path):
     result = run("finetune", folder, "--resume")
     assert result.exit_code == 0, result.exception
     assert "goes on from step 3" in result.output
+
+
+def test_the_seed_decides_on_fresh_weights_too(pairs, tmp_path):
+    logs = []
+    for number, flags in enumerate([(), (), ("--seed", "1")]):
+        torch.rand(1)  # wherever torch's generator is
+        assert run("finetune", tmp_path / str(number), *make_flags(pairs, 2), *flags).exit_code == 0
+        logs.append((tmp_path / str(number) / "log.jsonl").read_text())
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert logs[0] == logs[1] != logs[2]
 
 
 @pytest.mark.parametrize(

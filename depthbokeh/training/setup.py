@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from accelerate.utils import set_seed
 from torch import nn
 
 from depthbokeh.data.augment import Augmentation
@@ -29,6 +30,9 @@ _LEAST_RADIUS = 0.5
 def build_trainer(config: FinetuneConfig, run: Path) -> Trainer:
     """Everything that the configuration names, ready to train.
 
+    The seed decides on fresh weights and on all that is drawn while training: torch's, numpy's and Python's generators
+    are set by it.
+
     Raises:
         ValueError: If a name or an option is unknown.
         PhotoError: If there are no pairs.
@@ -42,11 +46,15 @@ def build_trainer(config: FinetuneConfig, run: Path) -> Trainer:
         )
     train_set = load_pairs(config, config.train_split, training=True)
     validation_set = None if config.val_split == "none" else load_pairs(config, config.val_split, training=False)
-    return Trainer(build_model(config, len(train_set)), config, train_set, validation_set, run)
+    set_seed(config.seed)
+    trainer = Trainer(build_model(config, len(train_set)), config, train_set, validation_set, run)
+    # Dropout must not be the same in all processes.
+    set_seed(config.seed, device_specific=True)
+    return trainer
 
 
 def build_model(config: FinetuneConfig, photos: int) -> LearnedPipeline:
-    """The pipeline and its lens, for so many photos to learn from."""
+    """The pipeline and its lens, for so many photos to learn from; fresh weights are drawn from torch's generator."""
     try:
         mask_model = create_mask_model(
             config.mask_model, pretrained=_find_pretrained(config.mask_weights), **config.mask_options
