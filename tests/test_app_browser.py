@@ -228,6 +228,27 @@ def test_a_photo_from_the_drop_to_the_download(visit, shoot, server, tmp_path):
     assert not INSIDES.search(page.inner_text("body"))
 
 
+def test_the_stage_by_keyboard(visit, tmp_path):
+    visitor = visit()
+    keyboard = visitor.page.keyboard
+    visitor.open(write_scene(tmp_path, seed=SEED).photo)
+    visitor.page.focus("#stage .frame")
+    for _ in range(6):  # from the middle to FACE
+        keyboard.press("ArrowRight")
+    visitor.after(lambda: keyboard.press("Enter"))
+    picked = visitor.mask()
+    assert picked[picked.shape[0] // 2, int(FACE[0] * picked.shape[1])] > 0.9
+    assert picked[:10, :10].max() < 0.1
+    visitor.page.click("#stage [data-tool=add]")
+    visitor.page.focus("#stage .frame")
+    for _ in range(30):  # into the corner
+        keyboard.press("ArrowLeft")
+        keyboard.press("ArrowUp")
+    visitor.after(lambda: keyboard.press("Enter"))
+    assert visitor.mask()[0, 0] > 0.9
+    assert visitor.errors == []
+
+
 def find_box(mask):
     """Two corners round a mask ``(1, 1, H, W)``, fractions of width and height."""
     rows, columns = (torch.nonzero(mask[0, 0].amax(axis) > 0.5)[:, 0] for axis in (1, 0))

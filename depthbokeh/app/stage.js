@@ -8,7 +8,9 @@ const HINTS = {
 };
 const COLOURS = { pick: "#ffffff", add: "#37c871", erase: "#ff5c5c" };
 const LEAST_BOX = 0.03; // of the picture's sides; a smaller drag is a click
-let tool = "pick", view = "subject", drawn = null;
+const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const KEY_STEP = 0.02; // of the picture's sides
+let tool = "pick", view = "subject", drawn = null, cursor = [0.5, 0.5];
 
 const show = () => {
   const value = props.value || {};
@@ -43,9 +45,10 @@ const clear = () => {
   ink.height = box.height;
 };
 
+const limit = (value) => Math.min(Math.max(value, 0), 0.9999);
+
 const locate = (event) => {
   const box = frame.getBoundingClientRect();
-  const limit = (value) => Math.min(Math.max(value, 0), 0.9999);
   return [limit((event.clientX - box.left) / box.width), limit((event.clientY - box.top) / box.height)];
 };
 
@@ -114,6 +117,20 @@ frame.addEventListener("pointerup", () => {
   clear();
   trigger("pick", isBox ? { x: Math.min(x0, x1), y: Math.min(y0, y1), width, height } : { x: x1, y: y1 });
 });
+
+frame.addEventListener("keydown", (event) => {
+  const way = KEYS[event.key];
+  if (way) cursor = cursor.map((at, axis) => limit(at + KEY_STEP * way[axis]));
+  if (way || event.key === "Enter") event.preventDefault();
+  if (way) ring(cursor);
+  if (event.key !== "Enter") return;
+  clear();
+  const [x, y] = cursor;
+  if (tool === "pick") trigger("pick", { x, y });
+  else trigger("stroke", { points: [cursor], radius: radius(), adds: tool === "add" });
+});
+
+frame.addEventListener("blur", clear);
 
 element.addEventListener("click", (event) => {
   const { tool: chosen, view: shown, act } = event.target.closest("button")?.dataset || {};
