@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch.utils import cpp_extension
 
 from depthbokeh import _build, _native, ops
@@ -27,9 +28,15 @@ def compile_library(sources: Path, *flags: str) -> Path:
         digest.update(path.read_bytes())
     folder = _native._cache_folder(f"{LIBRARY}_{digest.hexdigest()[:16]}")
     library = folder / f"{LIBRARY}.so"
-    if library.is_file():
-        return library
     folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "compiling"):  # another process of the tests may want it too
+        if not library.is_file():
+            _compile(sources, flags, library)
+    return library
+
+
+def _compile(sources: Path, flags: tuple[str, ...], library: Path) -> None:
+    folder = library.parent
     options = [*_build.compile_flags(sources), *FLAGS, *flags, f"-I{sources}"]
     options += [f"-isystem{path}" for path in cpp_extension.include_paths()]
     compiler = os.environ.get("CXX", "c++")
@@ -42,10 +49,9 @@ def compile_library(sources: Path, *flags: str) -> Path:
         runs.append(subprocess.Popen([compiler, *options, "-c", file, "-o", file.with_suffix(".o")]))
     assert [run.wait() for run in runs] == [0, 0]
     libraries = [f"-L{path}" for path in cpp_extension.library_paths()] + ["-lc10", "-ltorch_cpu", "-ltorch"]
-    unfinished = folder / f"{os.getpid()}.so"
+    unfinished = library.with_suffix(".unfinished")
     subprocess.run([compiler, "-shared", *flags, *folder.glob("half*.o"), *libraries, "-o", unfinished], check=True)
     unfinished.rename(library)
-    return library
 
 
 @cache
