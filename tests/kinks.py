@@ -17,7 +17,7 @@ from depthbokeh.aperture import ApertureKind
 # In float32 the area of a unit shape is known to about 1e-7, and thus a row's end to this share of the radius (2.9e-6
 # was seen, of a polygon with round blades); an end that is added to the position of its pixel in a tile, to as much of
 # some pixels.
-BAND, PIXELS = 4e-6, 4
+BAND, PIXELS = 3e-6, 4
 # Relative L2 of the gradient away from kinks, and of all of it.
 AWAY, ALL = 3e-5, 3e-3
 
