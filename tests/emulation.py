@@ -18,7 +18,7 @@ LIBRARY = "depthbokeh_emu"
 # In which order the threads of a block run; see cuda/emu/cuda_emu.h.
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 # The fortified longjmp takes a switch of stacks for an attack.
-FLAGS = ("-fPIC", "-O2", "-DDB_EMU", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas")
+FLAGS = ("-fPIC", "-O1", "-DDB_EMU", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas")
 
 
 def compile_library(sources: Path, *flags: str) -> Path:

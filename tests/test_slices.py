@@ -160,11 +160,11 @@ class TestKernels:
             found.append(kernels.operators.cover_backward(grad_picture, given[i], totals[i], totals[i + 1], grad_total))
         self.assert_equal(found[::-1], torch.autograd.grad(expected, spread, weights))
 
-    def test_float32(self, kernels):
+    def test_float32(self, kernels, native):
         alpha, defocus, color = (leaf.detach() for leaf in make_layers(3))
         wide = [color, alpha, defocus, *place_slices(find_span(defocus), 4)]
         narrow = [values.float().to(kernels.device) for values in wide]
-        found, expected = kernels.operators.take_slice(*narrow, 1), torch.ops.depthbokeh.take_slice(*wide, 1)
+        found, expected = kernels.operators.take_slice(*narrow, 1), native.operators.take_slice(*wide, 1)
         for value, other in zip(found, expected, strict=True):
             assert value.dtype == torch.float32
             assert (value.cpu() - other).norm() < 1e-5 * other.norm()
