@@ -26,6 +26,11 @@ _SIGMA = 0.8
 _MIXED = 1e-3
 # Squared contrast of two surfaces up to which colour says less than disparity about the share of each.
 _CONTRAST = 2e-2
+# Light is a lamp's from this many times the brighter side's and as much more on, fully within the third: a glint on a
+# leaf, which belongs to the near side, is less bright.
+_OUTSHINES, _BEYOND, _RAMP = 2.0, 0.7, 0.5
+# A lamp is made brighter by what hides it, as if at least this much of it were seen.
+_LEAST_SEEN = 0.1
 
 
 class Edges(NamedTuple):
@@ -53,7 +58,8 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
 
     With F and B the mean colours of the near and the far side around a mixed pixel of colour I, the near side covers
     alpha = (I - B).(F - B) / |F - B|^2 of it, or what the mask says where it follows the edge. What alpha F +
-    (1 - alpha) B misses of I is shared out so that it changes F and B least.
+    (1 - alpha) B misses of I is shared out so that it changes F and B least, unless it is a lamp's light: that is
+    the far side's.
 
     Args:
         linear: ``(B, 3, H, W)``, all-in-focus, linear light.
@@ -79,8 +85,13 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
         subject_is_near = near[:, 4:] - far[:, 4:]
         follows = smoothstep((subject_is_near.abs() - 0.05) / 0.2)
         alpha = alpha + follows * (torch.where(subject_is_near > 0, inside, 1 - inside) - alpha)
-    missed = (mixed - alpha * f - (1 - alpha) * b) / (alpha.square() + (1 - alpha).square())
-    f, b = (f + alpha * missed).clamp(min=0), (b + (1 - alpha) * missed).clamp(min=0)
+    missed = mixed - alpha * f - (1 - alpha) * b
+    shared = missed / (alpha.square() + (1 - alpha).square())
+    # What outshines both sides by far is a lamp that shines past the near one.
+    brightest = torch.maximum(f, b).amax(1, keepdim=True)
+    lamp = smoothstep((missed.amax(1, keepdim=True) - _OUTSHINES * brightest - _BEYOND) / _RAMP)
+    behind = ((1 - alpha) * shared).lerp(missed / (1 - alpha).clamp(min=_LEAST_SEEN), lamp)
+    f, b = (f + (1 - lamp) * alpha * shared).clamp(min=0), (b + behind).clamp(min=0)
 
     # Where an edge only begins to count, so does what is put in its place.
     return Edges(

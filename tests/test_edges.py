@@ -86,6 +86,18 @@ class TestSeparate:
         assert (edges.edge * whole[:, :1]).sum() > 24
         assert (again - image)[whole].abs().max() < 1e-6
 
+    @pytest.mark.parametrize("with_mask", [False, True])
+    def test_a_lamp_that_shines_past_the_near_surface_is_behind_it(self, with_mask):
+        image, disparity, alpha = edge_scene(0.0)
+        lamp = ((alpha > 0.1) & (alpha < 0.9)).float()
+        lamp[:, :, torch.arange(alpha.shape[2]) != alpha.shape[2] // 2] = 0
+        assert lamp.sum() == 1
+        edges = separate(image + 30 * (1 - alpha) * lamp, disparity, STRENGTH, alpha if with_mask else None)
+        at = (lamp > 0).expand_as(image)
+        assert (edges.near[at] - color(NEAR).expand_as(image)[at]).abs().max() < 0.05
+        if with_mask:  # without one the lamp's own brightness makes a wrong share of the near surface
+            assert (edges.far[at] - 30 - color(FAR).expand_as(image)[at]).abs().max() < 0.5
+
     def test_most_of_the_edge_is_told_from_texture(self):
         image, disparity, alpha = edge_scene(0.3)
         image = image * (0.9 + 0.1 * rand(*image.shape))
