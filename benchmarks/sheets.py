@@ -21,7 +21,7 @@ from depthbokeh.data import SyntheticPair, random_scene
 from depthbokeh.photo import write_photo
 
 # Each shows something else; the number is that of `depthbokeh.data.random_scene`.
-SCENES = {"foliage": 31, "near grass": 32, "near branch": 21, "lights": 37, "lights and near cables": 4}
+SCENES = {"foliage": 31, "near grass": 32, "near bars": 46, "lights": 37, "lights and branches": 4}
 SIZE = (256, 384)
 _RADIUS = 10.0  # the largest, pixels
 _ERROR_SCALE = 5
