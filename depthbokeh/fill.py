@@ -39,10 +39,11 @@ def push_pull(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
-    """Carries far surfaces on beneath what is nearer, as far as about ``reach`` pixels.
+    """Carries surfaces on beneath what is nearer, as far as about ``reach`` pixels.
 
-    As in :func:`push_pull`, but of every mean the farthest surface takes by far the most, and a pixel is replaced
-    where the mean around it is farther than the pixel itself.
+    Every pixel is replaced by the mean around it, of the least size at which that is farther than the pixel: behind a
+    bar before somebody are their clothes, behind them what is beside them. Of every mean the farthest surface takes by
+    far the most.
 
     Args:
         values: ``(B, C, H, W)``.
@@ -54,22 +55,24 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
     """
     # Far surfaces weigh more by e for every pixel of defocus; float32 holds about 80 of these steps.
     lowest = defocus.detach().amin((1, 2, 3), keepdim=True)
-    return _fill_behind(torch.cat([values, defocus], 1), lowest, 1, reach)
-
-
-def _fill_behind(values: Tensor, lowest: Tensor, size: int, reach: int) -> Tensor:
     height, width = values.shape[2:]
-    if size > reach or max(height, width) == 1:
-        return values
-    odd = (0, width % 2, 0, height % 2)
-    coarse = F.avg_pool2d(_favour_far(F.pad(values, odd, mode="replicate"), lowest), 2)
-    coarse = _fill_behind(coarse[:, :-1] / coarse[:, -1:], lowest, 2 * size, reach)
-    around = enlarge(_favour_far(coarse, lowest), 2, height, width)
-    around = around[:, :-1] / around[:, -1:]
-    kept = smoothstep((3 - (values[:, -1:] - around[:, -1:])) / 2)
-    return around + kept * (values - around)
+    finest = level = torch.cat([values, defocus], 1)
+    filled, left = torch.zeros_like(finest), torch.ones_like(defocus)
+    size = 1
+    while size <= reach and max(level.shape[2:]) > 1:
+        size *= 2
+        odd = (0, level.shape[3] % 2, 0, level.shape[2] % 2)
+        level = _take_mean(F.avg_pool2d(_favour_far(F.pad(level, odd, mode="replicate"), lowest), 2))
+        around = _take_mean(enlarge(_favour_far(level, lowest), size, height, width))
+        kept = smoothstep((3 - (defocus - around[:, -1:])) / 2)
+        filled, left = filled + left * (1 - kept) * around, left * kept
+    return filled + left * finest
 
 
 def _favour_far(values: Tensor, lowest: Tensor) -> Tensor:
     weight = torch.exp((lowest - values[:, -1:]).clamp(min=-80))
     return torch.cat([values * weight, weight], 1)
+
+
+def _take_mean(totals: Tensor) -> Tensor:
+    return totals[:, :-1] / totals[:, -1:]

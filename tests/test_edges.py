@@ -273,6 +273,15 @@ class TestFillBehind:
         filled = fill_behind(near, 12 * near - 6, 4)
         assert torch.allclose(filled[:, :1, :, :36], near[..., :36], atol=1e-3)
 
+    def test_the_next_surface_is_behind_not_the_farthest(self):
+        """Background, somebody before it, and a bar before them: values 0, 1, 2."""
+        surface = torch.zeros(1, 1, 24, 80)
+        surface[..., 12:68] = 1
+        surface[..., 38:42] = 2
+        filled = fill_behind(surface, 12 * surface - 12, 16)
+        assert (filled[:, 0, :, 38:42] - 1).abs().max() < 0.01
+        assert filled[:, 0, :, 12:20].abs().max() < 0.01
+
     def test_slopes_are_one_surface(self):
         picture, slope = rand(1, 3, 32, 96), (0.06 * torch.arange(96.0)).expand(1, 1, 32, 96)
         filled = fill_behind(picture, slope - 3, 8)
