@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from report import replace_file
 from tap_loop import describe_machine
 from torch import Tensor
 
@@ -341,8 +342,9 @@ def main() -> None:
     if arguments.out:
         report = {"machine": describe_machine(), "minutes": round((time.monotonic() - started) / 60, 1)}
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "finetune.json").write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
-        (arguments.out / "finetune.md").write_text(table)
+        text = json.dumps({**report, "results": results}, indent=1) + "\n"
+        replace_file(arguments.out / "finetune.json", lambda path: path.write_text(text))
+        replace_file(arguments.out / "finetune.md", lambda path: path.write_text(table))
         write_photo(arguments.out / "finetune.png", sheet, overwrite=True)
 
 

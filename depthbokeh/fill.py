@@ -56,14 +56,16 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
     # Far surfaces weigh more by e for every pixel of defocus; float32 holds about 80 of these steps.
     lowest = defocus.detach().amin((1, 2, 3), keepdim=True)
     height, width = values.shape[2:]
-    finest = level = torch.cat([values, defocus], 1)
+    finest = torch.cat([values, defocus], 1)
+    favoured = _favour_far(finest, lowest)
     filled, left = torch.zeros_like(finest), torch.ones_like(defocus)
     size = 1
-    while size <= reach and max(level.shape[2:]) > 1:
+    while size <= reach and max(favoured.shape[2:]) > 1:
         size *= 2
-        odd = (0, level.shape[3] % 2, 0, level.shape[2] % 2)
-        level = _take_mean(F.avg_pool2d(_favour_far(F.pad(level, odd, mode="replicate"), lowest), 2))
-        around = _take_mean(enlarge(_favour_far(level, lowest), size, height, width))
+        odd = (0, favoured.shape[3] % 2, 0, favoured.shape[2] % 2)
+        means = _take_mean(F.avg_pool2d(F.pad(favoured, odd, mode="replicate"), 2))
+        favoured = _favour_far(means, lowest)
+        around = _take_mean(enlarge(favoured, size, height, width))
         kept = smoothstep((3 - (defocus - around[:, -1:])) / 2)
         filled, left = filled + left * (1 - kept) * around, left * kept
     return filled + left * finest

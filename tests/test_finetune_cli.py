@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -78,6 +80,13 @@ def test_the_seed_decides_on_fresh_weights_too(pairs, tmp_path):
 )
 def test_mistakes_are_told(pairs, tmp_path, flags, message):
     assert message in failure("finetune", tmp_path / "run", *make_flags(pairs, 2), *flags)
+
+
+def test_a_missing_extra_is_named(pairs, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "accelerate"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "depthbokeh.training.setup", raising=False)
+    assert "pip install 'depthbokeh[train]'" in failure("finetune", tmp_path / "run", *make_flags(pairs, 2))
 
 
 def test_a_run_that_is_not_there_cannot_go_on(tmp_path):

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from accelerate.utils import set_seed
 from torch import nn
 
 from depthbokeh.data.augment import Augmentation
@@ -38,6 +37,8 @@ def build_trainer(config: FinetuneConfig, run: Path) -> Trainer:
         PhotoError: If there are no pairs.
         CheckpointError: If weights cannot be had or do not fit.
     """
+    from accelerate.utils import set_seed
+
     least = config.strength * max(config.size) * config.gap
     if config.train_mask and config.mask_gradient and least < _LEAST_RADIUS:
         raise ValueError(
