@@ -30,7 +30,7 @@ _FIRST_STEP, _LAST_STEP = 0.2, 0.002
 _PRIOR = 0.02
 # Errors of display values up to which they count by their square, from there on by their amount: what moved between
 # the two photos must not decide.
-_ROBUST = 0.1
+_ROBUST = 0.2
 _GAIN_ITERATIONS = 4
 # As much as this share of the shorter side is left out along the frame, less if the blur is smaller.
 _WIDEST_RIM = 1 / 8

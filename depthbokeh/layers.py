@@ -30,8 +30,8 @@ def find_focus(
         mask: ``(B, 1, H, W)``, 0..1, the subject.
         image: ``(B, 3, H, W)``, sRGB 0..1, used when neither ``focus`` nor ``mask`` says where to look.
         focus: A disparity (float, or a tensor that broadcasts to ``(B, 1, 1, 1)``), a mask ``(B, 1, H, W)`` of what
-            to focus on, a point ``(x, y)`` or a box ``(x, y, width, height)`` in pixels, or ``None``: the mean over
-            the mask, or else what is near, sharp and about the middle of the image, or its centre.
+            to focus on, a point ``(x, y)`` or a box ``(x, y, width, height)`` in pixels, or ``None``: where most of
+            the mask is, or else what is near, sharp and about the middle of the image, or its centre.
 
     Returns:
         ``(B, 1, 1, 1)``. Differentiable in disparity and mask.
@@ -52,12 +52,12 @@ def find_focus(
         # The median: one wrong pixel, or what shows beside the subject, must not decide.
         return disparity[:, :, top:bottom, left:right].flatten(1).median(1).values.view(batch, 1, 1, 1)
     if isinstance(focus, Tensor) and focus.shape == disparity.shape and focus[0].numel() > 1:
-        return _weighted_mean(disparity, focus)
+        return _find_mode(disparity, focus)
     if focus is not None:
         value = torch.as_tensor(focus, dtype=disparity.dtype, device=disparity.device)
         return (value.view(-1, 1, 1, 1) if value.dim() < 4 else value).expand(batch, 1, 1, 1)
     if mask is not None:
-        return _weighted_mean(disparity, mask)
+        return _find_mode(disparity, mask)
     if image is not None:
         return _near_and_sharp(disparity, image)
     return disparity[:, :, height // 2, width // 2].view(batch, 1, 1, 1)
@@ -80,10 +80,40 @@ def _window(focus: tuple[float, ...], width: int, height: int) -> tuple[int, int
     return left, top, right, bottom
 
 
-def _weighted_mean(disparity: Tensor, weight: Tensor) -> Tensor:
-    # The least weight keeps an empty mask from dividing by zero; it then focuses on the mean.
-    weight = weight + 1e-6
-    return (weight * disparity).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+def _find_mode(disparity: Tensor, weight: Tensor) -> Tensor:
+    """The disparity about which most of the weight lies.
+
+    The mean would lie between a trunk and the leaves behind it that a mask takes along, where nothing is. The mode is
+    that of a density estimate, a Gaussian of half the standard deviation for every pixel.
+    """
+    disparity, weight = (values.to(torch.promote_types(values.dtype, torch.float32)) for values in (disparity, weight))
+    # The least weight keeps an empty mask from dividing by zero; it then focuses on most of the picture.
+    weight = weight.clamp(min=0) + 1e-6
+    total = weight.sum((2, 3), keepdim=True)
+    mean = (weight * disparity).sum((2, 3), keepdim=True) / total
+    variance = (weight * (disparity - mean).square()).sum((2, 3), keepdim=True) / total
+    width = (variance + 1e-8 * mean.detach().square() + 1e-12).sqrt() / 2  # never 0, in float32 either
+    with torch.no_grad():
+        # Some 16 000 pixels tell about where it is, all of them where just.
+        step = max(1, math.isqrt(disparity[0].numel() // 16_384))
+        some, counts = disparity[..., ::step, ::step], weight[..., ::step, ::step]
+        tried = mean + width * torch.linspace(-4, 4, 33, dtype=mean.dtype, device=mean.device)  # (B, 1, 1, 33)
+        offset = (some.flatten(1)[:, :, None] - tried[:, 0]) / width[:, 0]  # (B, n, 33)
+        density = (counts.flatten(1)[:, :, None] * torch.exp(-offset.square() / 2)).sum(1)  # (B, 33)
+        mode = tried.flatten(1).gather(1, density.argmax(1, keepdim=True)).view(-1, 1, 1, 1)
+        for _ in range(2):
+            mode = _climb(mode, some, counts, width)
+    # At the mode a step of Newton's is of length 0, and its derivative that of the mode.
+    return _climb(mode, disparity, weight, width)
+
+
+def _climb(place: Tensor, values: Tensor, weight: Tensor, width: Tensor) -> Tensor:
+    """One step of Newton's method to where the density is highest."""
+    offset = (values - place) / width
+    weight = weight * torch.exp(-offset.square() / 2)
+    slope, bend = (weight * offset).sum((2, 3), keepdim=True), (weight * (1 - offset.square())).sum((2, 3), keepdim=True)
+    least = 0.05 * weight.detach().sum((2, 3), keepdim=True)
+    return place + width * slope / torch.maximum(bend, least)
 
 
 def _near_and_sharp(disparity: Tensor, image: Tensor) -> Tensor:
@@ -118,7 +148,7 @@ def fuse_defocus(
 ) -> Tensor:
     """Signed defocus from disparity, mask or both.
 
-    With both, the subject takes one disparity, its mean: its edge is the mask's and not the coarse disparity's.
+    With both, the subject takes one disparity, that of most of it: its edge is the mask's and not the coarse disparity's.
     With the mask alone there are two planes, the subject at disparity 1 and the rest at 0.
 
     Args:

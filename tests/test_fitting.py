@@ -89,6 +89,16 @@ def test_gain_is_recovered(pair):
     assert fit.fits, fit.reason
 
 
+def test_what_is_in_one_photo_only_has_little_say(pair):
+    image, bokeh, disparity, mask = pair
+    passed = bokeh.clone()
+    passed[..., 20:50, 4:20] = 1.0  # something white, 8 % of the picture; by least squares the strength would be 9.5
+    fit = fit_lens(image, passed, disparity, mask)
+    assert fit.strength == pytest.approx(STRENGTH, rel=0.08)
+    assert fit.focus == pytest.approx(FOCUS, rel=0.05)
+    assert fit.fits, fit.reason
+
+
 def test_known_focus_is_kept_and_renderer_used(pair):
     image, _, disparity, mask = pair
     renderer = BokehRenderer("polygon:5", quality="fast", gamma=2.2)

@@ -65,9 +65,32 @@ class TestFindFocus:
         subject[..., 12:, :] = 1
         assert find_focus(disparity, subject, focus=there).flatten().tolist() == pytest.approx([0.8, 0.5], abs=1e-3)
 
-    def test_empty_mask_focuses_on_the_mean(self, disparity):
+    def test_empty_mask_focuses_on_most_of_the_picture(self, disparity):
         found = find_focus(disparity, torch.zeros_like(disparity))
-        assert torch.allclose(found, disparity.mean((2, 3), keepdim=True))
+        assert found.flatten().tolist() == pytest.approx([0.2, 0.2], abs=1e-3)
+
+    @pytest.mark.parametrize("size", [(20, 30), (300, 450)])  # all pixels are tried, or every second one
+    def test_what_a_mask_takes_along_has_no_say(self, size):
+        # 60 % trunk, 40 % leaves far behind it: the mean, 0.56, would leave both out of focus.
+        disparity = 0.8 + 0.02 * rand(1, 1, *size)
+        disparity[..., : size[1] * 2 // 5] -= 0.6
+        found = find_focus(disparity, torch.ones_like(disparity))
+        assert float(found) == pytest.approx(0.81, abs=0.003)
+
+    def test_focus_on_a_mask_goes_with_the_unit_of_disparity(self):
+        disparity, mask = rand(1, 1, 12, 13).square(), rand(1, 1, 12, 13, seed=1)
+        found = find_focus(disparity, mask)
+        assert float(find_focus(40 * disparity - 3, mask)) == pytest.approx(40 * float(found) - 3, abs=1e-3)
+
+    def test_subject_without_depth_is_in_focus_with_finite_gradients(self, disparity):
+        mask = (disparity > 0.4).float().requires_grad_()
+        found = find_focus(disparity.requires_grad_(), mask)
+        assert found.flatten().tolist() == pytest.approx([0.8, 0.5], abs=1e-3)
+        assert all(bool(grad.isfinite().all()) for grad in torch.autograd.grad(found.sum(), (disparity, mask)))
+
+    def test_half_precision_does_not_overflow(self):
+        disparity, mask = torch.full((1, 1, 300, 400), 0.75, dtype=torch.float16), torch.ones(1, 1, 300, 400).half()
+        assert float(find_focus(disparity, mask)) == pytest.approx(0.75, abs=1e-3)
 
     @pytest.mark.parametrize("shape", [(), (1,), (2,), (2, 1, 1, 1), (1, 1, 1, 1)])
     def test_tensor_is_taken_as_it_is(self, disparity, shape):

@@ -33,8 +33,8 @@ class TestFocus:
             find_focus(rand(1, 1, 4, 6), focus=(6, 1))
 
     def test_mask_decides_where_no_focus_is_given(self):
-        disparity = torch.tensor([[[[0.1, 0.1, 0.9, 0.7]]]])
-        mask = torch.tensor([[[[0.0, 0.0, 1.0, 1.0]]]])
+        disparity = torch.tensor([[[[0.1, 0.1, 0.7, 0.8, 0.9]]]])
+        mask = torch.tensor([[[[0.0, 0.0, 1.0, 1.0, 1.0]]]])
         assert float(find_focus(disparity, mask)) == pytest.approx(0.8, abs=1e-4)
 
     def test_near_and_sharp_beats_near_and_smooth(self):
