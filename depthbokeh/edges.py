@@ -7,7 +7,7 @@ surface they carry a seam of the other's colour into the picture. Here each of t
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,23 +34,19 @@ _LEAST_SEEN = 0.1
 
 
 class Edges(NamedTuple):
-    """Both surfaces at every pixel; away from edges they are the same.
+    """Both surfaces at every pixel, the far and the near one; away from edges they are the same.
 
     Attributes:
         edge: ``(B, 1, H, W)``, 0..1, where there is an edge between two surfaces.
-        coverage: ``(B, 1, H, W)``, 0..1, of the near surface.
-        near: ``(B, C, H, W)``, colour of the near surface, with ``edge`` 0 the picture's.
-        far: The same of the far surface.
-        near_disparity: ``(B, 1, H, W)``.
-        far_disparity: ``(B, 1, H, W)``.
+        coverage: ``(B, 2, 1, H, W)``, 0..1: the far surface goes on behind the near one.
+        color: ``(B, 2, C, H, W)``, with ``edge`` 0 the picture's.
+        disparity: ``(B, 2, 1, H, W)``.
     """
 
     edge: Tensor
     coverage: Tensor
-    near: Tensor
-    far: Tensor
-    near_disparity: Tensor
-    far_disparity: Tensor
+    color: Tensor
+    disparity: Tensor
 
 
 def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None = None) -> Edges:
@@ -72,7 +68,7 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     """
     at, jump = _find_edges(disparity, strength)
     weight = _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)[:, None]  # (N, 1)
-    edge = _put(torch.zeros_like(disparity), at, weight)
+    edge = _put_(torch.zeros_like(disparity), at, weight)
     near, far, here = _find_sides(linear, disparity, edge, mask, at, jump.low, jump.high).unbind(1)  # (N, 5) each
 
     f, b, mixed = near[:, :3], far[:, :3], here[:, :3]
@@ -93,15 +89,16 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     behind = ((1 - alpha) * shared).lerp(missed / (1 - alpha).clamp(min=_LEAST_SEEN), lamp)
     f, b = (f + (1 - lamp) * alpha * shared).clamp(min=0), (b + behind).clamp(min=0)
 
-    # Where an edge only begins to count, so does what is put in its place.
-    return Edges(
-        edge,
-        _put(torch.ones_like(disparity), at, 1 + weight * (alpha - 1)),
-        _put(linear, at, mixed.lerp(f, weight)),
-        _put(linear, at, mixed.lerp(b, weight)),
-        _put(disparity, at, here[:, 3:4].lerp(near[:, 3:4], weight)),
-        _put(disparity, at, here[:, 3:4].lerp(far[:, 3:4], weight)),
-    )
+    # Where an edge only begins to count, so does what is put in its place. The coverage of both, their colours, their
+    # disparities: (N, 10) and (B, 10, H, W).
+    whole = torch.ones_like(alpha)
+    was = torch.cat([whole, whole, mixed, mixed, here[:, 3:4], here[:, 3:4]], 1)
+    becomes = torch.cat([whole, alpha, b, f, far[:, 3:4], near[:, 3:4]], 1)
+    covered = torch.ones_like(disparity)
+    maps = torch.cat([covered, covered, linear, linear, disparity, disparity], 1)
+    maps = _put_(maps, at, was.lerp(becomes, weight))
+    coverage, color, depth = (part.unflatten(1, (2, -1)) for part in maps.split([2, 6, 2], 1))
+    return Edges(edge, coverage, color, depth)
 
 
 def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
@@ -178,8 +175,23 @@ class _Windows(NamedTuple):
 
 def smoothstep(x: Tensor) -> Tensor:
     """0 up to x = 0, 1 from x = 1 on, smooth between."""
-    t = x.clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    step: Tensor = _Smoothstep.apply(x)  # type: ignore[no-untyped-call]
+    return step
+
+
+class _Smoothstep(torch.autograd.Function):
+    """Autograd would take three times as many steps back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        t = x.clamp(0, 1)
+        return torch.rsub(t, 3, alpha=2).mul_(t).mul_(t)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        t = ctx.saved_tensors[0].clamp(0, 1)
+        return 6 * grad * torch.addcmul(t, t, t, value=-1)
 
 
 def _find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, _Jump]:
@@ -270,9 +282,9 @@ def _mean(around: Tensor, weight: Tensor) -> Tensor:
     return (around * weight[..., None]).sum(1) / total
 
 
-def _put(values: Tensor, at: Tensor, new: Tensor) -> Tensor:
-    """A copy with some pixels replaced; ``new`` is (N, C)."""
+def _put_(values: Tensor, at: Tensor, new: Tensor) -> Tensor:
+    """Replaces some pixels of what nobody else has; ``new`` is (N, C)."""
     _, channels, height, width = values.shape
     offset = at + at // (height * width) * ((channels - 1) * height * width)
     where = offset[:, None] + height * width * torch.arange(channels, device=at.device)
-    return values.flatten().index_put((where,), new).view_as(values)
+    return values.flatten().index_put_((where,), new).view_as(values)

@@ -58,12 +58,12 @@ class TestSeparate:
         mixed = (alpha > 0) & (alpha < 1)
         assert mixed.any()
         assert (edges.edge[mixed] == 1).all()
-        assert (edges.coverage - alpha)[edges.edge == 1].abs().max() < 0.02
-        near, far = (edges.near - color(NEAR)).abs(), (edges.far - color(FAR)).abs()
+        assert (edges.coverage[:, 1] - alpha)[edges.edge == 1].abs().max() < 0.02
+        near, far = (edges.color[:, 1] - color(NEAR)).abs(), (edges.color[:, 0] - color(FAR)).abs()
         at = (edges.edge == 1).expand_as(image)
         # As far as a surface shows, its colour is right; what is hidden may be a little mixed.
-        assert (edges.coverage * near)[at].max() < 0.015
-        assert ((1 - edges.coverage) * far)[at].max() < 0.015
+        assert (edges.coverage[:, 1] * near)[at].max() < 0.015
+        assert ((1 - edges.coverage[:, 1]) * far)[at].max() < 0.015
         assert near[at].mean() < 0.06
         assert far[at].mean() < 0.06
 
@@ -71,17 +71,17 @@ class TestSeparate:
         image, disparity, _ = edge_scene(0.3)
         edges = separate(image, disparity, STRENGTH)
         at = edges.edge == 1
-        assert torch.allclose(edges.near_disparity[at], torch.tensor(0.8), atol=1e-5)
-        assert torch.allclose(edges.far_disparity[at], torch.tensor(0.2), atol=1e-5)
+        assert torch.allclose(edges.disparity[:, 1][at], torch.tensor(0.8), atol=1e-5)
+        assert torch.allclose(edges.disparity[:, 0][at], torch.tensor(0.2), atol=1e-5)
 
     @pytest.mark.parametrize("with_mask", [False, True])
     def test_both_surfaces_together_are_the_picture(self, with_mask):
         image, disparity, alpha = edge_scene(0.3)
         image = image * (0.8 + 0.2 * rand(*image.shape))  # texture that two colours cannot explain
         edges = separate(image, disparity, STRENGTH, alpha if with_mask else None)
-        again = edges.coverage * edges.near + (1 - edges.coverage) * edges.far
+        again = edges.coverage[:, 1] * edges.color[:, 1] + (1 - edges.coverage[:, 1]) * edges.color[:, 0]
         # Only a colour cut at black may miss the picture.
-        whole = ((edges.near > 0) & (edges.far > 0)).all(1, keepdim=True).expand_as(image)
+        whole = ((edges.color[:, 1] > 0) & (edges.color[:, 0] > 0)).all(1, keepdim=True).expand_as(image)
         assert whole.float().mean() > 0.95
         assert (edges.edge * whole[:, :1]).sum() > 24
         assert (again - image)[whole].abs().max() < 1e-6
@@ -94,9 +94,9 @@ class TestSeparate:
         assert lamp.sum() == 1
         edges = separate(image + 30 * (1 - alpha) * lamp, disparity, STRENGTH, alpha if with_mask else None)
         at = (lamp > 0).expand_as(image)
-        assert (edges.near[at] - color(NEAR).expand_as(image)[at]).abs().max() < 0.05
+        assert (edges.color[:, 1][at] - color(NEAR).expand_as(image)[at]).abs().max() < 0.05
         if with_mask:  # without one the lamp's own brightness makes a wrong share of the near surface
-            assert (edges.far[at] - 30 - color(FAR).expand_as(image)[at]).abs().max() < 0.5
+            assert (edges.color[:, 0][at] - 30 - color(FAR).expand_as(image)[at]).abs().max() < 0.5
 
     def test_most_of_the_edge_is_told_from_texture(self):
         image, disparity, alpha = edge_scene(0.3)
@@ -104,7 +104,7 @@ class TestSeparate:
         edges = separate(image, disparity, STRENGTH)
         # Taking disparity's word for it misses a quarter of a mixed pixel on average.
         mixed = (alpha > 0) & (alpha < 1)
-        assert (edges.coverage - alpha)[mixed].abs().mean() < 0.04
+        assert (edges.coverage[:, 1] - alpha)[mixed].abs().mean() < 0.04
         assert ((alpha > 0.5).float() - alpha)[mixed].abs().mean() > 0.15
 
     @pytest.mark.parametrize("radius_per_pixel", [0.02, 0.3, 5.0])
@@ -129,13 +129,13 @@ class TestSeparate:
         grey = 0.5 + 0.02 * rand(1, 3, 24, 32)  # the picture says nothing about the edge
         alone, told = (separate(grey, disparity, STRENGTH, mask) for mask in (None, alpha))
         mixed = (alpha > 0) & (alpha < 1)
-        assert (told.coverage - alpha)[mixed].abs().max() < 1e-6
-        assert (alone.coverage - alpha)[mixed].abs().max() > 0.3
+        assert (told.coverage[:, 1] - alpha)[mixed].abs().max() < 1e-6
+        assert (alone.coverage[:, 1] - alpha)[mixed].abs().max() > 0.3
 
     def test_mask_of_the_far_side_says_the_rest(self):
         image, disparity, alpha = edge_scene(0.3)
         edges = separate(image, disparity, STRENGTH, 1 - alpha)
-        assert (edges.coverage - alpha)[edges.edge == 1].abs().max() < 1e-6
+        assert (edges.coverage[:, 1] - alpha)[edges.edge == 1].abs().max() < 1e-6
 
     def test_mask_that_ends_elsewhere_is_not_asked(self):
         image, disparity, _ = edge_scene(0.3)
@@ -147,11 +147,11 @@ class TestSeparate:
     def test_nothing_changes_where_there_is_no_edge(self):
         image, disparity = rand(2, 3, 12, 16), torch.full((2, 1, 12, 16), 0.4)
         edges = separate(image, disparity, STRENGTH, rand(2, 1, 12, 16, seed=1))
-        assert torch.equal(edges.near, image)
-        assert torch.equal(edges.far, image)
-        assert torch.equal(edges.near_disparity, disparity)
-        assert torch.equal(edges.far_disparity, disparity)
-        assert (edges.coverage == 1).all()
+        assert torch.equal(edges.color[:, 1], image)
+        assert torch.equal(edges.color[:, 0], image)
+        assert torch.equal(edges.disparity[:, 1], disparity)
+        assert torch.equal(edges.disparity[:, 0], disparity)
+        assert (edges.coverage[:, 1] == 1).all()
         assert (edges.edge == 0).all()
 
     def test_strength_is_that_of_each_picture(self):
