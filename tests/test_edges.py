@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from gradients import check_gradients
 
 from depthbokeh import ops
-from depthbokeh.edges import find_sides, separate, sharpen
+from depthbokeh.edges import find_sides, separate, sharpen, unmix
 from depthbokeh.enlarging import enlarge
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.windows import find_max, local_max, local_min
@@ -370,6 +370,9 @@ def assert_alike(found, expected, tolerance):
             assert (value.double() - other).abs().max() <= tolerance * other.abs().max().clamp(min=1e-3)
 
 
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-4}
+
+
 class TestSides:
     """The kernels against their definition."""
 
@@ -400,7 +403,7 @@ class TestSides:
         with torch.no_grad():
             inputs[0][:, :, 4:9] = inputs[0][:, :1, 4:9]
             inputs[0][..., 12:15, :7] *= 40
-        assert_alike(self.run(kernels, inputs), self.define(inputs), 1e-9 if dtype is torch.float64 else 3e-4)
+        assert_alike(self.run(kernels, inputs), self.define(inputs), TOLERANCE[dtype])
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 23), (31, 1), (2, 3), (13, 17)])
     def test_kernels_equal_the_definition_at_odd_sizes(self, kernels, size):
@@ -434,6 +437,7 @@ class TestSides:
         expected = separate(image, disparity, STRENGTH)
         monkeypatch.setattr(ops, "has_kernels", lambda device: False)
         monkeypatch.delattr(ops, "side_means")
+        monkeypatch.delattr(ops, "unmix")
         for found, other in zip(separate(image, disparity, STRENGTH), expected, strict=True):
             torch.testing.assert_close(found, other)
 
@@ -472,3 +476,89 @@ class TestSides:
         if len(at) == 1:
             assert not any(gradient.any() for gradient in gradients[:4])
             assert all(gradient.isnan().all() for gradient in gradients[4:])
+
+
+def make_mixtures(dtype=torch.float64, count=500):
+    """What the kernels that take mixed pixels apart take: near side, far side and pixel, low, high, weight."""
+    sides = 1.3 * rand(count, 3, 5, seed=1)
+    # A mixture of both sides as it should be, then light that nobody accounts for; lamps; a mask that says nothing.
+    share = rand(count, 1, seed=2)
+    sides[::2, 2] = (share * sides[:, 0] + (1 - share) * sides[:, 1])[::2]
+    sides[::5, 2, :3] *= 6
+    sides[::3, :2, 4] = sides[::3, :1, 4]
+    low = 0.4 * rand(count, seed=3)
+    values = [sides, low, low + 0.1 + 0.9 * rand(count, seed=4), rand(count, seed=5)]
+    return [value.to(dtype).requires_grad_() for value in values]
+
+
+class TestUnmix:
+    """The kernels against their definition."""
+
+    def run(self, kernels, inputs, masked):
+        """Surfaces, and gradients of a weighted sum of them."""
+        given = [values.detach().to(kernels.device) for values in inputs]
+        found = kernels.operators.unmix(*given, masked)
+        weight = (rand(*found.shape, seed=9).to(found.dtype) - 0.5).to(kernels.device)
+        return [values.cpu() for values in (found, *kernels.operators.unmix_backward(weight, *given, masked))]
+
+    def define(self, inputs, masked):
+        """The same by the definition, in float64."""
+        leaves = [values.detach().double().requires_grad_() for values in inputs]
+        found = unmix(*leaves, masked=masked)
+        weight = (rand(*found.shape, seed=9).to(inputs[0].dtype) - 0.5).double()
+        return [found.detach(), *torch.autograd.grad(found, leaves, weight)]
+
+    @pytest.mark.parametrize("masked", [True, False])
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+    def test_kernels_equal_the_definition(self, kernels, masked, dtype):
+        inputs = make_mixtures(dtype)
+        assert_alike(self.run(kernels, inputs, masked), self.define(inputs, masked), TOLERANCE[dtype])
+
+    def test_all_cases_occur(self):
+        """Lamps, shares cut at either end, colours that would be negative, masks that follow the edge or do not."""
+        sides, low, high, _ = (values.detach() for values in make_mixtures())
+        whole = torch.ones_like(low)
+        alone, told = (unmix(sides, low, high, whole, masked=masked) for masked in (False, True))
+        share = alone[:, 1]
+        assert all(((share == end).sum() > 20) for end in (0, 1))
+        assert ((share > 0) & (share < 1)).sum() > 100
+        assert (alone[:, 2:8] == 0).any()
+        assert (alone[:, 5:8] == sides[:, 0, :3]).all(1).sum() > 20  # a lamp changes nothing of the near side
+        assert 0 < (alone[:, 1] != told[:, 1]).sum() < len(told)
+
+    @pytest.mark.parametrize("masked", [True, False])
+    def test_what_is_equal_shares_the_gradient(self, kernels, masked):
+        inputs = make_mixtures()
+        with torch.no_grad():
+            inputs[0][:200, :, :3] = inputs[0][:200, :, :1]  # grey
+            inputs[0][100:300, 0, :3] = inputs[0][100:300, 1, :3]  # no contrast
+            inputs[2][::7] = inputs[1][::7]  # one depth
+        assert_alike(self.run(kernels, inputs, masked), self.define(inputs, masked), 1e-9)
+
+    def test_no_pixel_at_all(self, kernels):
+        surfaces, *gradients = self.run(kernels, [values[:0] for values in make_mixtures()], True)
+        assert surfaces.shape == (0, 10)
+        assert gradients[0].shape == (0, 3, 5)
+
+    def test_gradcheck_of_the_definition(self):
+        sides, *others = make_mixtures(count=12)
+        for masked in (True, False):
+            assert torch.autograd.gradcheck(lambda *inputs, m=masked: unmix(*inputs, masked=m), (sides, *others))
+
+    @pytest.mark.parametrize("masked", [True, False])
+    def test_opcheck(self, native, masked):
+        inputs = make_mixtures(count=9)
+        torch.library.opcheck(torch.ops.depthbokeh.unmix.default, (*inputs, masked))
+        grad = torch.ones(9, 10, dtype=torch.float64)
+        given = [values.detach() for values in inputs]
+        torch.library.opcheck(torch.ops.depthbokeh.unmix_backward.default, (grad, *given, masked))
+
+    def test_bad_tensors_are_named(self, kernels):
+        sides, low, high, weight = (values.detach().to(kernels.device) for values in make_mixtures(count=4))
+        for inputs, message in [
+            ((sides[:, :2], low, high, weight), r"sides must be \(N, 3, 5\)"),
+            ((sides, low[:3], high, weight), r"low, high and weight must be \(N,\)"),
+            ((sides, low, high.float(), weight), "low, high and weight must be .* of the sides' dtype"),
+        ]:
+            with pytest.raises(RuntimeError, match=message):
+                kernels.operators.unmix(*inputs, True)
