@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import ops
+from .steps import smoothstep
 from .windows import find_max, local_extremes
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
@@ -174,12 +175,6 @@ class _Windows(NamedTuple):
             high, low, higher, lower = (maps.flatten()[at] for maps in self[1:])
         scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
         return _Jump(values[at], high, low, higher - lower, scale)
-
-
-def smoothstep(x: Tensor) -> Tensor:
-    """0 up to x = 0, 1 from x = 1 on, smooth between."""
-    t = x.clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, _Jump]:
