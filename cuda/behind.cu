@@ -52,7 +52,7 @@ int64_t count_behind_blocks(int64_t threads) { return ceil_div<int64_t>(threads,
 // pointers are null in the forward.
 template <typename Real>
 SurfacePyramid<Real> make_surface_pyramid(Launcher& launcher, const SurfaceTensors& tensors, int64_t reach,
-                                          Surfaces<Real> to) {
+                                          SurfaceMaps<Real> to) {
   const Tensor& values = tensors.values;
   SurfacePyramid<Real> p = {values.size(0), values.size(1), tensors.lowest.const_data_ptr<Real>(), 0, {}};
   SurfaceLevel<Real>& finest = p.levels[0];

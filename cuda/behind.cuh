@@ -13,7 +13,7 @@ constexpr int kMostCoarser = 24;  // levels beside the pictures, whose sides are
 
 // Values and defocus, or the gradients to them.
 template <typename T>
-struct Surfaces {
+struct SurfaceMaps {
   T* values;   // (B, C, h, w)
   T* defocus;  // (B, 1, h, w)
 };
@@ -23,17 +23,17 @@ struct Surfaces {
 template <typename Real>
 struct SurfaceLevel {
   int height, width;
-  Surfaces<const Real> from;
-  Surfaces<Real> to;  // at coarser levels the same memory
-  Real* total;        // (B, 1, h, w): what a mean was divided by
-  Real* parts;        // (B, 3, H, W): what every pixel of the pictures has of the gradient to its totals around
-  Real* columns;      // (B, C + 2, h, W): the gradient to the totals, gathered along columns
-  Real* grad;         // (B, C + 2, h, w): the gradient to the totals that the means were made of
+  SurfaceMaps<const Real> from;
+  SurfaceMaps<Real> to;  // at coarser levels the same memory
+  Real* total;           // (B, 1, h, w): what a mean was divided by
+  Real* parts;           // (B, 3, H, W): what every pixel of the pictures has of the gradient to its totals around
+  Real* columns;         // (B, C + 2, h, W): the gradient to the totals, gathered along columns
+  Real* grad;            // (B, C + 2, h, w): the gradient to the totals that the means were made of
 
   DEPTHBOKEH_INLINE int64_t plane() const { return int64_t(height) * width; }
 };
 
-// All levels. Totals are of C + 2 channels: values times weight, defocus times weight, and weight.
+// All levels. Totals have C + 2 channels: values times weight, defocus times weight, and weight.
 template <typename Real>
 struct SurfacePyramid {
   int64_t batch, channels;  // C, of values
@@ -43,7 +43,7 @@ struct SurfacePyramid {
 
   // Of one picture; the last of C + 1 channels is defocus.
   template <typename T>
-  DEPTHBOKEH_INLINE T* find_plane(const Surfaces<T>& surfaces, int level, int64_t picture, int64_t channel) const {
+  DEPTHBOKEH_INLINE T* find_plane(const SurfaceMaps<T>& surfaces, int level, int64_t picture, int64_t channel) const {
     const int64_t plane = levels[level].plane();
     return channel < channels ? surfaces.values + (picture * channels + channel) * plane
                               : surfaces.defocus + picture * plane;
@@ -267,7 +267,7 @@ __global__ void __launch_bounds__(kBehindThreads)
     }
     if (level < p.coarsest) {
       const SurfaceLevel<Real>& coarse = p.levels[level + 1];
-      // Half of an odd side's last one's mean is its own, and half is what stands in for it beyond the border.
+      // Beyond an odd border the last pixel counted again.
       const bool twice_down = y % 2 == 0 && y + 1 == fine.height, twice_across = x % 2 == 0 && x + 1 == fine.width;
       const int64_t there = (picture * totals + channel) * coarse.plane() + int64_t(y / 2) * coarse.width + x / 2;
       grad += coarse.grad[there] * Real((1 + twice_down) * (1 + twice_across)) / 4;
