@@ -28,7 +28,7 @@ std::tuple<Tensor, Tensor> push_pull_backward_cpu(const Tensor& grad, const Tens
 STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
   m.def(depthbokeh::kPushPull);
   m.def(depthbokeh::kPushPullBackward);
-  // Only CUDA has these: on the CPU calling torch's operators, a level at a time, costs little.
+  // Only CUDA has these: on the CPU, where nothing is launched, their definition runs.
   m.def(depthbokeh::kFillBehind);
   m.def(depthbokeh::kFillBehindBackward);
 }
