@@ -14,7 +14,7 @@ from scene import FOCUS, make_scene
 from torch import Tensor
 
 from depthbokeh import composite, fuse_layers, gather_blur, ops, pyramid, scatter_blur
-from depthbokeh.edges import find_sides
+from depthbokeh.edges import find_sides, unmix
 
 OPERATORS: dict[str, Callable[..., Tensor]] = {"scatter": scatter_blur, "gather": gather_blur}
 APERTURES = ("disk", "ring:0.5", "ellipse:0.6:30", "cat_eye:0.4", "polygon:6", "polygon:5:10:0.3", "gaussian")
@@ -97,6 +97,23 @@ def check_sides() -> int:
     return report(max(errors) <= 1e-9, "edges", " ".join(f"{error:.1e}" for error in errors))
 
 
+def check_unmix() -> int:
+    """Mixed pixels taken apart against the definition, values and gradients, float64."""
+    random = torch.Generator().manual_seed(0)
+    sides = 1.3 * torch.rand(1000, 3, 5, dtype=torch.float64, generator=random).cuda()
+    low, high, weight = (torch.rand(3, 1000, dtype=torch.float64, generator=random)).cuda().unbind()
+    leaves = [values.requires_grad_() for values in (sides, 0.4 * low, 0.5 + high, weight.clone())]
+    failures = 0
+    for masked in (True, False):
+        results = []
+        for run in (ops.unmix, unmix):
+            surfaces = run(*leaves, masked=masked)
+            results.append([surfaces.detach(), *torch.autograd.grad(surfaces.square().sum(), leaves)])
+        errors = [float((one - other).norm() / other.norm()) for one, other in zip(*results, strict=True)]
+        failures += report(max(errors) <= 1e-9, "unmix", masked, " ".join(f"{error:.1e}" for error in errors))
+    return failures
+
+
 def check_fill() -> int:
     """Filled values and their gradients against the definition, float64; in the larger picture several blocks run."""
     random, failures = torch.Generator().manual_seed(0), 0
@@ -164,7 +181,7 @@ def main() -> int:
     if not small:
         shapes += [((1, 3, 140, 150), 20.0), ((1, 4, 257, 509), 64.0)]
     failures = sum(check_against_reference(shape, most, APERTURES) for shape, most in shapes)
-    failures += check_graph() + check_sides() + check_fill() + check_behind() + check_layers()
+    failures += check_graph() + check_sides() + check_unmix() + check_fill() + check_behind() + check_layers()
     print(f"{failures} failures")
     return int(failures > 0)
 

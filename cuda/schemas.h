@@ -26,6 +26,10 @@ constexpr const char* kSideMeans =
 constexpr const char* kSideMeansBackward =
     "side_means_backward(Tensor grad, Tensor color, Tensor disparity, Tensor edge, Tensor? mask, Tensor at, Tensor "
     "low, Tensor high) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
+constexpr const char* kUnmix = "unmix(Tensor sides, Tensor low, Tensor high, Tensor weight, bool masked) -> Tensor";
+constexpr const char* kUnmixBackward =
+    "unmix_backward(Tensor grad, Tensor sides, Tensor low, Tensor high, Tensor weight, bool masked) -> "
+    "(Tensor, Tensor, Tensor, Tensor)";
 constexpr const char* kPushPull = "push_pull(Tensor values, Tensor weight) -> Tensor";
 constexpr const char* kPushPullBackward =
     "push_pull_backward(Tensor grad, Tensor values, Tensor weight) -> (Tensor, Tensor)";

@@ -137,7 +137,9 @@ def prepare_layers(image: Tensor, layers: DefocusLayers, gamma: Gamma, highlight
         raise ValueError(
             f"image must be {expected} floating point as the layers, got {tuple(image.shape)} {image.dtype}"
         )
-    light = decode(image.float() if image.dtype in (torch.float16, torch.bfloat16) else image, gamma)
+    light = image.to(torch.promote_types(image.dtype, torch.float32))
+    if layers.color is None or highlights is not None:
+        light = decode(light, gamma)
     color = layers.color if layers.color is not None else light[:, None].expand(-1, count, -1, -1, -1)
     layers = DefocusLayers(*(values.to(light.dtype) for values in (layers.alpha, layers.defocus, color)))
     return layers if highlights is None else _recover(layers, highlights, weigh_lamps(light))

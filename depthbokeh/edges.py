@@ -35,23 +35,19 @@ _LEAST_SEEN = 0.1
 
 
 class Edges(NamedTuple):
-    """Both surfaces at every pixel; away from edges they are the same.
+    """Both surfaces at every pixel, the far and the near one; away from edges they are the same.
 
     Attributes:
         edge: ``(B, 1, H, W)``, 0..1, where there is an edge between two surfaces.
-        coverage: ``(B, 1, H, W)``, 0..1, of the near surface.
-        near: ``(B, C, H, W)``, colour of the near surface, with ``edge`` 0 the picture's.
-        far: The same of the far surface.
-        near_disparity: ``(B, 1, H, W)``.
-        far_disparity: ``(B, 1, H, W)``.
+        coverage: ``(B, 2, 1, H, W)``, 0..1: the far surface goes on behind the near one.
+        color: ``(B, 2, C, H, W)``, with ``edge`` 0 the picture's.
+        disparity: ``(B, 2, 1, H, W)``.
     """
 
     edge: Tensor
     coverage: Tensor
-    near: Tensor
-    far: Tensor
-    near_disparity: Tensor
-    far_disparity: Tensor
+    color: Tensor
+    disparity: Tensor
 
 
 def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None = None) -> Edges:
@@ -72,16 +68,37 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
         Both surfaces. Differentiable in all arguments.
     """
     at, jump = _find_edges(disparity, strength)
-    weight = _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)[:, None]  # (N, 1)
-    edge = _put(torch.zeros_like(disparity), at, weight)
-    near, far, here = _find_sides(linear, disparity, edge, mask, at, jump.low, jump.high).unbind(1)  # (N, 5) each
+    weight = _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)  # (N,)
+    edge = _put_(torch.zeros_like(disparity), at, weight[:, None])
+    sides = _find_sides(linear, disparity, edge, mask, at, jump.low, jump.high)
+    run = ops.unmix if _has_kernels(sides, weight) else unmix
+    surfaces = run(sides, jump.low, jump.high, weight, masked=mask is not None)
+    covered = torch.ones_like(disparity)
+    maps = _put_(torch.cat([covered, covered, linear, linear, disparity, disparity], 1), at, surfaces)
+    coverage, color, depth = (part.unflatten(1, (2, -1)) for part in maps.split([2, 6, 2], 1))
+    return Edges(edge, coverage, color, depth)
 
+
+def unmix(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, *, masked: bool) -> Tensor:
+    """The definition of :func:`depthbokeh.ops.unmix`; for the formulas see :func:`separate`.
+
+    Args:
+        sides: ``(N, 3, 5)``, see :func:`find_sides`.
+        low: ``(N,)``, disparity of the far side.
+        high: The same of the near side.
+        weight: ``(N,)``, 0..1: where an edge only begins to count, so does what is put in its place.
+        masked: Whether there is a mask.
+
+    Returns:
+        ``(N, 10)``: the coverage of the far surface, which is 1, and of the near one, their colours, their disparities.
+    """
+    near, far, here = sides.unbind(1)  # (N, 5) each
     f, b, mixed = near[:, :3], far[:, :3], here[:, :3]
-    own = _near_share(_find_height(here[:, 3], jump.low, jump.high))[:, None]
+    own = _near_share(_find_height(here[:, 3], low, high))[:, None]
     contrast = f - b
     alpha = ((mixed - b) * contrast).sum(1, keepdim=True) + _CONTRAST * own
     alpha = (alpha / (contrast.square().sum(1, keepdim=True) + _CONTRAST)).clamp(0, 1)
-    if mask is not None:
+    if masked:
         inside = here[:, 4:]
         subject_is_near = near[:, 4:] - far[:, 4:]
         follows = smoothstep((subject_is_near.abs() - 0.05) / 0.2)
@@ -91,18 +108,13 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     # What outshines both sides by far is a lamp that shines past the near one.
     brightest = torch.maximum(f, b).amax(1, keepdim=True)
     lamp = smoothstep((missed.amax(1, keepdim=True) - _OUTSHINES * brightest - _BEYOND) / _RAMP)
-    behind = ((1 - alpha) * shared).lerp(missed / (1 - alpha).clamp(min=_LEAST_SEEN), lamp)
+    behind = (1 - alpha) * shared
+    behind = behind + lamp * (missed / (1 - alpha).clamp(min=_LEAST_SEEN) - behind)
     f, b = (f + (1 - lamp) * alpha * shared).clamp(min=0), (b + behind).clamp(min=0)
-
-    # Where an edge only begins to count, so does what is put in its place.
-    return Edges(
-        edge,
-        _put(torch.ones_like(disparity), at, 1 + weight * (alpha - 1)),
-        _put(linear, at, mixed.lerp(f, weight)),
-        _put(linear, at, mixed.lerp(b, weight)),
-        _put(disparity, at, here[:, 3:4].lerp(near[:, 3:4], weight)),
-        _put(disparity, at, here[:, 3:4].lerp(far[:, 3:4], weight)),
-    )
+    whole = torch.ones_like(alpha)
+    was = torch.cat([whole, whole, mixed, mixed, here[:, 3:4], here[:, 3:4]], 1)
+    becomes = torch.cat([whole, alpha, b, f, far[:, 3:4], near[:, 3:4]], 1)
+    return was + weight[:, None] * (becomes - was)
 
 
 def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
@@ -206,10 +218,14 @@ def _find_sides(
     Returns:
         ``(N, 3, 5)``: near, far, here; their colour, disparity and mask, which is 0 without one.
     """
-    same = all(values.dtype == linear.dtype for values in (disparity, edge, low, disparity if mask is None else mask))
-    if linear.dtype in (torch.float32, torch.float64) and same and ops.has_kernels(linear.device.type):
+    if _has_kernels(linear, disparity, edge, low, disparity if mask is None else mask):
         return ops.side_means(linear, disparity, edge, mask, at, low, high)
     return find_sides(linear, disparity, edge, mask, at, low, high)
+
+
+def _has_kernels(first: Tensor, *others: Tensor) -> bool:
+    same = all(values.dtype == first.dtype for values in others)
+    return same and first.dtype in (torch.float32, torch.float64) and ops.has_kernels(first.device.type)
 
 
 def find_sides(
@@ -265,9 +281,9 @@ def _mean(around: Tensor, weight: Tensor) -> Tensor:
     return (around * weight[..., None]).sum(1) / total
 
 
-def _put(values: Tensor, at: Tensor, new: Tensor) -> Tensor:
-    """A copy with some pixels replaced; ``new`` is (N, C)."""
+def _put_(values: Tensor, at: Tensor, new: Tensor) -> Tensor:
+    """Replaces some pixels of what nobody else has; ``new`` is (N, C)."""
     _, channels, height, width = values.shape
     offset = at + at // (height * width) * ((channels - 1) * height * width)
     where = offset[:, None] + height * width * torch.arange(channels, device=at.device)
-    return values.flatten().index_put((where,), new).view_as(values)
+    return values.flatten().index_put_((where,), new).view_as(values)

@@ -16,7 +16,7 @@ from .enlarging import enlarge
 from .fill import push_pull
 from .optics import signed_defocus
 from .steps import smoothstep
-from .windows import local_min
+from .windows import local_max
 
 Focus = float | Tensor | tuple[float, float] | tuple[float, float, float, float] | None
 
@@ -345,19 +345,18 @@ def fuse_layers(
     seen = rest if mask is None else torch.where(mask > 0.5, subject, rest)
 
     front = torch.ones_like(seen) if mask is None else torch.where(subject >= rest, mask, 1 - mask)
-    near, far = torch.maximum(subject, rest), torch.minimum(subject, rest)
+    # The far and the near surface of every pixel: (B, 2, 1, H, W).
+    alpha = torch.stack([1 - front, front], 1)
+    depth = torch.stack([torch.minimum(subject, rest), torch.maximum(subject, rest)], 1)
     color = None
-    behind = 1 - front
     if image is not None:
         edges = separate(decode(image, gamma), seen, scale, mask)
-        at = edges.edge
-        near = _mix(at, near, front, edges.near_disparity, edges.coverage)
-        # At an edge the far surface goes on behind the near one.
-        far = _mix(at, far, behind, edges.far_disparity, torch.ones_like(behind))
-        front, behind = front + at * (edges.coverage - front), behind + at * (1 - behind)
-        color = torch.stack([edges.far, edges.near], 1)
-    offset = _beyond_slab(torch.stack([far, near], 1) - plane[:, None], slab)  # (B, 2, 1, H, W)
-    surfaces = DefocusLayers(torch.stack([behind, front], 1), scale[:, None] * offset, color)
+        at = edges.edge[:, None]
+        depth = _mix(at, depth, alpha, edges.disparity, edges.coverage)
+        alpha = alpha.lerp(edges.coverage, at)
+        color = edges.color
+    offset = _beyond_slab(depth - plane[:, None], slab)
+    surfaces = DefocusLayers(alpha, scale[:, None] * offset, color)
     return surfaces if layers is None else surfaces.slice(layers)
 
 
@@ -382,29 +381,32 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Subject and rest, ``(B, 1, H, W)`` each.
     """
+    batch = len(disparity)
     outside = 1 - mask
+    sides = torch.cat([mask, outside])
     # Both sides as coarse means over 4 x 4 pixels. Well within, either side is sure; elsewhere it counts only where
     # nothing surer is near.
     reach = max(1, max(disparity.shape[2:]) // 400)
-    deep = [local_min(-F.max_pool2d(-side, 4, ceil_mode=True), reach) for side in (mask, outside)]
-    inner, outer = (_fill_coarsely(disparity, side, depth) for side, depth in zip((mask, outside), deep, strict=True))
+    sure = -local_max(F.max_pool2d(-sides, 4, ceil_mode=True), reach)
+    inner, outer = _fill_coarsely(disparity.repeat(2, 1, 1, 1), sides, sure).split(batch)
     contrast = inner - outer
     least = 1e-3 * (disparity.amax((1, 2, 3), keepdim=True) - disparity.amin((1, 2, 3), keepdim=True)) + 1e-12
     contrast = torch.where(contrast.abs() < least, least, contrast)
     # 0: as what is around the subject, 1: as the subject. A subject is seldom behind all that is around it.
     height = (disparity - outer) / contrast
-    own = mask.square() * smoothstep((height - 0.5) / 0.3)
-    subject = push_pull(disparity, own)
+    as_subject, as_rest = smoothstep((torch.cat([height, 1 - height]) - 0.5) / 0.3).split(batch)
     occluder = smoothstep((height - 1.1) / 0.15) * (contrast > 0)
-    other = outside.square() * torch.maximum(_refine(deep[1], mask), smoothstep((0.5 - height) / 0.3)) * (1 - occluder)
-    rest = push_pull(disparity, other)
+    own = mask.square() * as_subject
+    other = outside.square() * torch.maximum(_refine(sure[batch:], mask), as_rest) * (1 - occluder)
+    subject, rest = push_pull(disparity.repeat(2, 1, 1, 1), torch.cat([own, other])).split(batch)
     return subject, rest + outside.square() * occluder * (disparity - rest)
 
 
 def _fill_coarsely(values: Tensor, weight: Tensor, sure: Tensor) -> Tensor:
     """Means of values over 4 x 4 pixels, filled in from where it is ``sure``, which is as coarse."""
-    known = F.avg_pool2d(weight.square(), 4, ceil_mode=True)
-    means = F.avg_pool2d(values * weight.square(), 4, ceil_mode=True) / known.clamp(min=1e-9)
+    squared = weight.square()
+    known = F.avg_pool2d(squared, 4, ceil_mode=True)
+    means = F.avg_pool2d(values * squared, 4, ceil_mode=True) / known.clamp(min=1e-9)
     return _refine(push_pull(means, (1e-3 * known + sure.square()) / (1 + 1e-3)), values)
 
 

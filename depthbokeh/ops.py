@@ -104,6 +104,12 @@ def side_means(
     return means
 
 
+def unmix(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, *, masked: bool) -> Tensor:
+    """What mixed pixels are made of: see :func:`depthbokeh.edges.unmix`, which defines it."""
+    surfaces: Tensor = torch.ops.depthbokeh.unmix(sides, low, high, weight, masked)
+    return surfaces
+
+
 def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
     """Fills in what is not known: see :func:`depthbokeh.pyramid.push_pull`, which defines it."""
     filled: Tensor = getattr(torch.ops, library).push_pull(values, weight)
@@ -163,6 +169,9 @@ def _register_layers() -> None:
     torch.library.register_fake("depthbokeh::side_means", _fake_means)
     torch.library.register_fake("depthbokeh::side_means_backward", _fake_means_backward)
     torch.library.register_autograd("depthbokeh::side_means", _means_backward, setup_context=_save_means)
+    torch.library.register_fake("depthbokeh::unmix", _fake_surfaces)
+    torch.library.register_fake("depthbokeh::unmix_backward", _fake_surfaces_backward)
+    torch.library.register_autograd("depthbokeh::unmix", _unmix_backward, setup_context=_save_mixtures)
     torch.library.register_fake("depthbokeh::local_extremes", _fake_extremes)
     torch.library.register_fake("depthbokeh::find_max", _fake_places)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
@@ -215,6 +224,25 @@ def _save_means(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _means_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     color, disparity, edge, mask, low, high = torch.ops.depthbokeh.side_means_backward(grad, *ctx.saved_tensors)
     return color, disparity, edge, mask if ctx.saved_tensors[3] is not None else None, None, low, high
+
+
+def _fake_surfaces(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, masked: bool) -> Tensor:
+    return sides.new_empty(sides.shape[0], 10)
+
+
+def _fake_surfaces_backward(
+    grad: Tensor, sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, masked: bool
+) -> tuple[Tensor, ...]:
+    return tuple(values.new_empty(values.shape) for values in (sides, low, high, weight))
+
+
+def _save_mixtures(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.masked = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _unmix_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *torch.ops.depthbokeh.unmix_backward(grad, *ctx.saved_tensors, ctx.masked), None
 
 
 def _fake_extremes(values: Tensor, reach: int) -> tuple[Tensor, ...]:

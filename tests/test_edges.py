@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from gradients import check_gradients
 
 from depthbokeh import ops
-from depthbokeh.edges import find_sides, separate, sharpen
+from depthbokeh.edges import find_sides, separate, sharpen, unmix
 from depthbokeh.enlarging import enlarge
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.windows import find_max, local_max, local_min
@@ -58,12 +58,12 @@ class TestSeparate:
         mixed = (alpha > 0) & (alpha < 1)
         assert mixed.any()
         assert (edges.edge[mixed] == 1).all()
-        assert (edges.coverage - alpha)[edges.edge == 1].abs().max() < 0.02
-        near, far = (edges.near - color(NEAR)).abs(), (edges.far - color(FAR)).abs()
+        assert (edges.coverage[:, 1] - alpha)[edges.edge == 1].abs().max() < 0.02
+        near, far = (edges.color[:, 1] - color(NEAR)).abs(), (edges.color[:, 0] - color(FAR)).abs()
         at = (edges.edge == 1).expand_as(image)
         # As far as a surface shows, its colour is right; what is hidden may be a little mixed.
-        assert (edges.coverage * near)[at].max() < 0.015
-        assert ((1 - edges.coverage) * far)[at].max() < 0.015
+        assert (edges.coverage[:, 1] * near)[at].max() < 0.015
+        assert ((1 - edges.coverage[:, 1]) * far)[at].max() < 0.015
         assert near[at].mean() < 0.06
         assert far[at].mean() < 0.06
 
@@ -71,17 +71,17 @@ class TestSeparate:
         image, disparity, _ = edge_scene(0.3)
         edges = separate(image, disparity, STRENGTH)
         at = edges.edge == 1
-        assert torch.allclose(edges.near_disparity[at], torch.tensor(0.8), atol=1e-5)
-        assert torch.allclose(edges.far_disparity[at], torch.tensor(0.2), atol=1e-5)
+        assert torch.allclose(edges.disparity[:, 1][at], torch.tensor(0.8), atol=1e-5)
+        assert torch.allclose(edges.disparity[:, 0][at], torch.tensor(0.2), atol=1e-5)
 
     @pytest.mark.parametrize("with_mask", [False, True])
     def test_both_surfaces_together_are_the_picture(self, with_mask):
         image, disparity, alpha = edge_scene(0.3)
         image = image * (0.8 + 0.2 * rand(*image.shape))  # texture that two colours cannot explain
         edges = separate(image, disparity, STRENGTH, alpha if with_mask else None)
-        again = edges.coverage * edges.near + (1 - edges.coverage) * edges.far
+        again = edges.coverage[:, 1] * edges.color[:, 1] + (1 - edges.coverage[:, 1]) * edges.color[:, 0]
         # Only a colour cut at black may miss the picture.
-        whole = ((edges.near > 0) & (edges.far > 0)).all(1, keepdim=True).expand_as(image)
+        whole = ((edges.color[:, 1] > 0) & (edges.color[:, 0] > 0)).all(1, keepdim=True).expand_as(image)
         assert whole.float().mean() > 0.95
         assert (edges.edge * whole[:, :1]).sum() > 24
         assert (again - image)[whole].abs().max() < 1e-6
@@ -94,9 +94,9 @@ class TestSeparate:
         assert lamp.sum() == 1
         edges = separate(image + 30 * (1 - alpha) * lamp, disparity, STRENGTH, alpha if with_mask else None)
         at = (lamp > 0).expand_as(image)
-        assert (edges.near[at] - color(NEAR).expand_as(image)[at]).abs().max() < 0.05
+        assert (edges.color[:, 1][at] - color(NEAR).expand_as(image)[at]).abs().max() < 0.05
         if with_mask:  # without one the lamp's own brightness makes a wrong share of the near surface
-            assert (edges.far[at] - 30 - color(FAR).expand_as(image)[at]).abs().max() < 0.5
+            assert (edges.color[:, 0][at] - 30 - color(FAR).expand_as(image)[at]).abs().max() < 0.5
 
     def test_most_of_the_edge_is_told_from_texture(self):
         image, disparity, alpha = edge_scene(0.3)
@@ -104,7 +104,7 @@ class TestSeparate:
         edges = separate(image, disparity, STRENGTH)
         # Taking disparity's word for it misses a quarter of a mixed pixel on average.
         mixed = (alpha > 0) & (alpha < 1)
-        assert (edges.coverage - alpha)[mixed].abs().mean() < 0.04
+        assert (edges.coverage[:, 1] - alpha)[mixed].abs().mean() < 0.04
         assert ((alpha > 0.5).float() - alpha)[mixed].abs().mean() > 0.15
 
     @pytest.mark.parametrize("radius_per_pixel", [0.02, 0.3, 5.0])
@@ -129,13 +129,13 @@ class TestSeparate:
         grey = 0.5 + 0.02 * rand(1, 3, 24, 32)  # the picture says nothing about the edge
         alone, told = (separate(grey, disparity, STRENGTH, mask) for mask in (None, alpha))
         mixed = (alpha > 0) & (alpha < 1)
-        assert (told.coverage - alpha)[mixed].abs().max() < 1e-6
-        assert (alone.coverage - alpha)[mixed].abs().max() > 0.3
+        assert (told.coverage[:, 1] - alpha)[mixed].abs().max() < 1e-6
+        assert (alone.coverage[:, 1] - alpha)[mixed].abs().max() > 0.3
 
     def test_mask_of_the_far_side_says_the_rest(self):
         image, disparity, alpha = edge_scene(0.3)
         edges = separate(image, disparity, STRENGTH, 1 - alpha)
-        assert (edges.coverage - alpha)[edges.edge == 1].abs().max() < 1e-6
+        assert (edges.coverage[:, 1] - alpha)[edges.edge == 1].abs().max() < 1e-6
 
     def test_mask_that_ends_elsewhere_is_not_asked(self):
         image, disparity, _ = edge_scene(0.3)
@@ -147,11 +147,11 @@ class TestSeparate:
     def test_nothing_changes_where_there_is_no_edge(self):
         image, disparity = rand(2, 3, 12, 16), torch.full((2, 1, 12, 16), 0.4)
         edges = separate(image, disparity, STRENGTH, rand(2, 1, 12, 16, seed=1))
-        assert torch.equal(edges.near, image)
-        assert torch.equal(edges.far, image)
-        assert torch.equal(edges.near_disparity, disparity)
-        assert torch.equal(edges.far_disparity, disparity)
-        assert (edges.coverage == 1).all()
+        assert torch.equal(edges.color[:, 1], image)
+        assert torch.equal(edges.color[:, 0], image)
+        assert torch.equal(edges.disparity[:, 1], disparity)
+        assert torch.equal(edges.disparity[:, 0], disparity)
+        assert (edges.coverage[:, 1] == 1).all()
         assert (edges.edge == 0).all()
 
     def test_strength_is_that_of_each_picture(self):
@@ -370,6 +370,9 @@ def assert_alike(found, expected, tolerance):
             assert (value.double() - other).abs().max() <= tolerance * other.abs().max().clamp(min=1e-3)
 
 
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-4}
+
+
 class TestSides:
     """The kernels against their definition."""
 
@@ -400,7 +403,7 @@ class TestSides:
         with torch.no_grad():
             inputs[0][:, :, 4:9] = inputs[0][:, :1, 4:9]
             inputs[0][..., 12:15, :7] *= 40
-        assert_alike(self.run(kernels, inputs), self.define(inputs), 1e-9 if dtype is torch.float64 else 3e-4)
+        assert_alike(self.run(kernels, inputs), self.define(inputs), TOLERANCE[dtype])
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 23), (31, 1), (2, 3), (13, 17)])
     def test_kernels_equal_the_definition_at_odd_sizes(self, kernels, size):
@@ -434,6 +437,7 @@ class TestSides:
         expected = separate(image, disparity, STRENGTH)
         monkeypatch.setattr(ops, "has_kernels", lambda device: False)
         monkeypatch.delattr(ops, "side_means")
+        monkeypatch.delattr(ops, "unmix")
         for found, other in zip(separate(image, disparity, STRENGTH), expected, strict=True):
             torch.testing.assert_close(found, other)
 
@@ -472,3 +476,89 @@ class TestSides:
         if len(at) == 1:
             assert not any(gradient.any() for gradient in gradients[:4])
             assert all(gradient.isnan().all() for gradient in gradients[4:])
+
+
+def make_mixtures(dtype=torch.float64, count=500):
+    """What the kernels that take mixed pixels apart take: near side, far side and pixel, low, high, weight."""
+    sides = 1.3 * rand(count, 3, 5, seed=1)
+    # A mixture of both sides as it should be, then light that nobody accounts for; lamps; a mask that says nothing.
+    share = rand(count, 1, seed=2)
+    sides[::2, 2] = (share * sides[:, 0] + (1 - share) * sides[:, 1])[::2]
+    sides[::5, 2, :3] *= 6
+    sides[::3, :2, 4] = sides[::3, :1, 4]
+    low = 0.4 * rand(count, seed=3)
+    values = [sides, low, low + 0.1 + 0.9 * rand(count, seed=4), rand(count, seed=5)]
+    return [value.to(dtype).requires_grad_() for value in values]
+
+
+class TestUnmix:
+    """The kernels against their definition."""
+
+    def run(self, kernels, inputs, masked):
+        """Surfaces, and gradients of a weighted sum of them."""
+        given = [values.detach().to(kernels.device) for values in inputs]
+        found = kernels.operators.unmix(*given, masked)
+        weight = (rand(*found.shape, seed=9).to(found.dtype) - 0.5).to(kernels.device)
+        return [values.cpu() for values in (found, *kernels.operators.unmix_backward(weight, *given, masked))]
+
+    def define(self, inputs, masked):
+        """The same by the definition, in float64."""
+        leaves = [values.detach().double().requires_grad_() for values in inputs]
+        found = unmix(*leaves, masked=masked)
+        weight = (rand(*found.shape, seed=9).to(inputs[0].dtype) - 0.5).double()
+        return [found.detach(), *torch.autograd.grad(found, leaves, weight)]
+
+    @pytest.mark.parametrize("masked", [True, False])
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+    def test_kernels_equal_the_definition(self, kernels, masked, dtype):
+        inputs = make_mixtures(dtype)
+        assert_alike(self.run(kernels, inputs, masked), self.define(inputs, masked), TOLERANCE[dtype])
+
+    def test_all_cases_occur(self):
+        """Lamps, shares cut at either end, colours that would be negative, masks that follow the edge or do not."""
+        sides, low, high, _ = (values.detach() for values in make_mixtures())
+        whole = torch.ones_like(low)
+        alone, told = (unmix(sides, low, high, whole, masked=masked) for masked in (False, True))
+        share = alone[:, 1]
+        assert all(((share == end).sum() > 20) for end in (0, 1))
+        assert ((share > 0) & (share < 1)).sum() > 100
+        assert (alone[:, 2:8] == 0).any()
+        assert (alone[:, 5:8] == sides[:, 0, :3]).all(1).sum() > 20  # a lamp changes nothing of the near side
+        assert 0 < (alone[:, 1] != told[:, 1]).sum() < len(told)
+
+    @pytest.mark.parametrize("masked", [True, False])
+    def test_what_is_equal_shares_the_gradient(self, kernels, masked):
+        inputs = make_mixtures()
+        with torch.no_grad():
+            inputs[0][:200, :, :3] = inputs[0][:200, :, :1]  # grey
+            inputs[0][100:300, 0, :3] = inputs[0][100:300, 1, :3]  # no contrast
+            inputs[2][::7] = inputs[1][::7]  # one depth
+        assert_alike(self.run(kernels, inputs, masked), self.define(inputs, masked), 1e-9)
+
+    def test_no_pixel_at_all(self, kernels):
+        surfaces, *gradients = self.run(kernels, [values[:0] for values in make_mixtures()], True)
+        assert surfaces.shape == (0, 10)
+        assert gradients[0].shape == (0, 3, 5)
+
+    def test_gradcheck_of_the_definition(self):
+        sides, *others = make_mixtures(count=12)
+        for masked in (True, False):
+            assert torch.autograd.gradcheck(lambda *inputs, m=masked: unmix(*inputs, masked=m), (sides, *others))
+
+    @pytest.mark.parametrize("masked", [True, False])
+    def test_opcheck(self, native, masked):
+        inputs = make_mixtures(count=9)
+        torch.library.opcheck(torch.ops.depthbokeh.unmix.default, (*inputs, masked))
+        grad = torch.ones(9, 10, dtype=torch.float64)
+        given = [values.detach() for values in inputs]
+        torch.library.opcheck(torch.ops.depthbokeh.unmix_backward.default, (grad, *given, masked))
+
+    def test_bad_tensors_are_named(self, kernels):
+        sides, low, high, weight = (values.detach().to(kernels.device) for values in make_mixtures(count=4))
+        for inputs, message in [
+            ((sides[:, :2], low, high, weight), r"sides must be \(N, 3, 5\)"),
+            ((sides, low[:3], high, weight), r"low, high and weight must be \(N,\)"),
+            ((sides, low, high.float(), weight), "low, high and weight must be .* of the sides' dtype"),
+        ]:
+            with pytest.raises(RuntimeError, match=message):
+                kernels.operators.unmix(*inputs, True)

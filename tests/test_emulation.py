@@ -21,7 +21,7 @@ from conftest import EMULATED, REFERENCE
 from kinks import assert_gradient_near
 from test_behind import make_inputs as make_surfaces
 from test_blur import APERTURES, SYMMETRIES, differentiate, make_inputs
-from test_edges import make_sides
+from test_edges import make_mixtures, make_sides
 from test_fill import make_inputs as make_holes
 from test_slices import make_layers
 
@@ -65,7 +65,14 @@ def run_edges(operators):
     inputs = [values.detach() for values in make_sides(dtype=torch.float32)]
     inputs[4:] = (values.repeat_interleave(2) for values in inputs[4:])
     means = operators.side_means(*inputs)
-    return [means, *operators.side_means_backward(means - 0.5, *inputs)]
+    mixtures = [values.detach() for values in make_mixtures(torch.float32)]
+    surfaces = operators.unmix(*mixtures, True)
+    return [
+        means,
+        *operators.side_means_backward(means - 0.5, *inputs),
+        surfaces,
+        *operators.unmix_backward(surfaces - 0.5, *mixtures, True),
+    ]
 
 
 def run_fill(operators):

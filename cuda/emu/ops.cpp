@@ -14,6 +14,8 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kCoverBackward);
   m.def(depthbokeh::kSideMeans);
   m.def(depthbokeh::kSideMeansBackward);
+  m.def(depthbokeh::kUnmix);
+  m.def(depthbokeh::kUnmixBackward);
   m.def(depthbokeh::kPushPull);
   m.def(depthbokeh::kPushPullBackward);
   m.def(depthbokeh::kFillBehind);
