@@ -1,7 +1,7 @@
 """Times the layered renderer on a GPU and counts what it launches: ``python benchmarks/gpu_render.py --out FILE.json``.
 
 Times as in gpu_speed.py. Launches are counted by torch's profiler over one call; scratch memory is the growth of the
-allocator's peak.
+allocator's peak. The renderer is also timed as ``torch.compile`` makes it, which joins elementwise steps.
 """
 
 from __future__ import annotations
@@ -20,18 +20,23 @@ from depthbokeh import BokehRenderer
 
 
 def list_cases() -> Iterator[dict[str, Any]]:
-    """Quality, layers, size and whether gradients are asked for."""
+    """Quality, layers, size, whether gradients are asked for, and whether the renderer is compiled."""
+    plain = {"layers": 8, "compiled": False}
     for size in ((512, 768), (1024, 1536)):
         for backward in (False, True):
-            yield {"quality": "fast", "layers": 8, "size": size, "backward": backward}
+            yield plain | {"quality": "fast", "size": size, "backward": backward}
             for layers in (1, 2, 4, 8, 16):
-                yield {"quality": "default", "layers": layers, "size": size, "backward": backward}
+                yield plain | {"quality": "default", "layers": layers, "size": size, "backward": backward}
+    for backward in (False, True):
+        yield {"quality": "default", "layers": 8, "size": (1024, 1536), "backward": backward, "compiled": True}
 
 
-def make_call(quality: str, layers: int, size: tuple[int, int], backward: bool) -> Callable[[], Any]:
+def make_call(quality: str, layers: int, size: tuple[int, int], backward: bool, compiled: bool) -> Callable[[], Any]:
     """One picture of radii up to 32 px at 1024 rows, with gradients to image, disparity and mask or none."""
     leaves = [values.cuda().requires_grad_(backward) for values in make_scene(*size)]
-    renderer = BokehRenderer(layers=layers, quality=quality)
+    renderer: Any = BokehRenderer(layers=layers, quality=quality)
+    if compiled:
+        renderer = torch.compile(renderer)
     strength = 32 * size[0] / 1024 / FOCUS
 
     def call() -> Any:
@@ -70,6 +75,7 @@ def main() -> None:
         results["cases"].append(result)
         write_json(out, results)
         name = f"{case['quality']} {case['layers']} {case['size'][0]}x{case['size'][1]} backward={case['backward']}"
+        name += " compiled" if case["compiled"] else ""
         print(f"{name:50} {result['median_ms']:8.2f} ms  {result['peak_mib']:7.0f} MiB  {result['launches']} launches")
 
 

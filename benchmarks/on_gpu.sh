@@ -50,7 +50,7 @@ step loaded 60 "$PYTHON" -c "$LOADED" || exit 1
 
 if wanted check; then step check 300 "$PYTHON" benchmarks/gpu_check.py; fi
 if wanted speed; then step speed 580 "$PYTHON" benchmarks/gpu_speed.py --out "$OUT/kernel_cuda.json"; fi
-if wanted render; then step render 300 "$PYTHON" benchmarks/gpu_render.py --out "$OUT/layered_cuda.json"; fi
+if wanted render; then step render 580 "$PYTHON" benchmarks/gpu_render.py --out "$OUT/layered_cuda.json"; fi
 
 if wanted tests; then
   if "$PYTHON" -c 'import pytest' 2>/dev/null; then

@@ -75,8 +75,8 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     surfaces = run(sides, jump.low, jump.high, weight, masked=mask is not None)
     covered = torch.ones_like(disparity)
     maps = _put_(torch.cat([covered, covered, linear, linear, disparity, disparity], 1), at, surfaces)
-    coverage, color, depth = (part.unflatten(1, (2, -1)) for part in maps.split([2, 6, 2], 1))
-    return Edges(edge, coverage, color, depth)
+    size = (-1, 2, 3, *disparity.shape[2:])
+    return Edges(edge, maps[:, :2, None], maps[:, 2:8].view(size), maps[:, 8:, None])
 
 
 def unmix(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, *, masked: bool) -> Tensor:

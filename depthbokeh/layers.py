@@ -112,7 +112,8 @@ def _climb(place: Tensor, values: Tensor, weight: Tensor, width: Tensor) -> Tens
     """One step of Newton's method to where the density is highest."""
     offset = (values - place) / width
     weight = weight * torch.exp(-offset.square() / 2)
-    slope, bend = (weight * offset).sum((2, 3), keepdim=True), (weight * (1 - offset.square())).sum((2, 3), keepdim=True)
+    slope = (weight * offset).sum((2, 3), keepdim=True)
+    bend = (weight * (1 - offset.square())).sum((2, 3), keepdim=True)
     least = 0.05 * weight.detach().sum((2, 3), keepdim=True)
     return place + width * slope / torch.maximum(bend, least)
 
@@ -149,8 +150,8 @@ def fuse_defocus(
 ) -> Tensor:
     """Signed defocus from disparity, mask or both.
 
-    With both, the subject takes one disparity, that of most of it: its edge is the mask's and not the coarse disparity's.
-    With the mask alone there are two planes, the subject at disparity 1 and the rest at 0.
+    With both, the subject takes one disparity, that of most of it: its edge is the mask's and not the coarse
+    disparity's. With the mask alone there are two planes, the subject at disparity 1 and the rest at 0.
 
     Args:
         disparity: ``(B, 1, H, W)``, larger is nearer; ``None`` if there is a mask.
@@ -388,17 +389,17 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     # nothing surer is near.
     reach = max(1, max(disparity.shape[2:]) // 400)
     sure = -local_max(F.max_pool2d(-sides, 4, ceil_mode=True), reach)
-    inner, outer = _fill_coarsely(disparity.repeat(2, 1, 1, 1), sides, sure).split(batch)
+    inner, outer = _fill_coarsely(disparity.repeat(2, 1, 1, 1), sides, sure).chunk(2)
     contrast = inner - outer
     least = 1e-3 * (disparity.amax((1, 2, 3), keepdim=True) - disparity.amin((1, 2, 3), keepdim=True)) + 1e-12
     contrast = torch.where(contrast.abs() < least, least, contrast)
     # 0: as what is around the subject, 1: as the subject. A subject is seldom behind all that is around it.
     height = (disparity - outer) / contrast
-    as_subject, as_rest = smoothstep((torch.cat([height, 1 - height]) - 0.5) / 0.3).split(batch)
+    as_subject, as_rest = smoothstep((torch.cat([height, 1 - height]) - 0.5) / 0.3).chunk(2)
     occluder = smoothstep((height - 1.1) / 0.15) * (contrast > 0)
     own = mask.square() * as_subject
     other = outside.square() * torch.maximum(_refine(sure[batch:], mask), as_rest) * (1 - occluder)
-    subject, rest = push_pull(disparity.repeat(2, 1, 1, 1), torch.cat([own, other])).split(batch)
+    subject, rest = push_pull(disparity.repeat(2, 1, 1, 1), torch.cat([own, other])).chunk(2)
     return subject, rest + outside.square() * occluder * (disparity - rest)
 
 
