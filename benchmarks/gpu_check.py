@@ -132,6 +132,25 @@ def check_fill() -> int:
     return failures
 
 
+def check_behind() -> int:
+    """Surfaces carried on beneath what is nearer and their gradients against the definition, float64."""
+    random, failures = torch.Generator().manual_seed(0), 0
+    for size in ((1, 1), (13, 37), (97, 101)):
+        values = torch.rand(2, 3, *size, dtype=torch.float64, generator=random).cuda()
+        defocus = 6 * torch.rand(2, 1, *size, dtype=torch.float64, generator=random).cuda()
+        grad = torch.rand(2, 4, *size, dtype=torch.float64, generator=random).cuda()
+        leaves = [values.requires_grad_(), defocus.requires_grad_()]
+        results = []
+        for run in (ops.fill_behind, pyramid.fill_behind):
+            filled = run(*leaves, 40)
+            results.append([filled.detach(), *torch.autograd.grad(filled, leaves, grad)])
+        errors = [
+            float((one - other).norm() / other.norm().clamp(min=1e-6)) for one, other in zip(*results, strict=True)
+        ]
+        failures += report(max(errors) <= 1e-9, "behind", size, " ".join(f"{error:.1e}" for error in errors))
+    return failures
+
+
 def check_graph() -> int:
     """A captured call, replayed with other inputs, against the same call made directly."""
     image, radius, _ = (t.float() for t in make_inputs((1, 4, 65, 67), 9.0, "cuda"))
@@ -162,7 +181,7 @@ def main() -> int:
     if not small:
         shapes += [((1, 3, 140, 150), 20.0), ((1, 4, 257, 509), 64.0)]
     failures = sum(check_against_reference(shape, most, APERTURES) for shape, most in shapes)
-    failures += check_graph() + check_sides() + check_unmix() + check_fill() + check_layers()
+    failures += check_graph() + check_sides() + check_unmix() + check_fill() + check_behind() + check_layers()
     print(f"{failures} failures")
     return int(failures > 0)
 

@@ -28,6 +28,9 @@ std::tuple<Tensor, Tensor> push_pull_backward_cpu(const Tensor& grad, const Tens
 STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
   m.def(depthbokeh::kPushPull);
   m.def(depthbokeh::kPushPullBackward);
+  // Only CUDA has these: on the CPU, where nothing is launched, their definition runs.
+  m.def(depthbokeh::kFillBehind);
+  m.def(depthbokeh::kFillBehindBackward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {

@@ -33,6 +33,9 @@ constexpr const char* kUnmixBackward =
 constexpr const char* kPushPull = "push_pull(Tensor values, Tensor weight) -> Tensor";
 constexpr const char* kPushPullBackward =
     "push_pull_backward(Tensor grad, Tensor values, Tensor weight) -> (Tensor, Tensor)";
+constexpr const char* kFillBehind = "fill_behind(Tensor values, Tensor defocus, Tensor lowest, int reach) -> Tensor";
+constexpr const char* kFillBehindBackward =
+    "fill_behind_backward(Tensor grad, Tensor values, Tensor defocus, Tensor lowest, int reach) -> (Tensor, Tensor)";
 constexpr const char* kLocalExtremes = "local_extremes(Tensor values, int reach) -> (Tensor, Tensor, Tensor, Tensor)";
 constexpr const char* kFindMax = "find_max(Tensor values, int reach, Tensor at) -> Tensor";
 

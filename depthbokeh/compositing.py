@@ -12,12 +12,12 @@ from torch import Tensor
 from .aperture import Aperture
 from .blur import Backend, scatter_blur
 from .color import Gamma, decode, encode, luminance, recover_highlights
-from .edges import smoothstep
 from .enlarging import enlarge
 from .fill import fill_behind
 from .highlights import weigh_lamps
 from .layers import DefocusLayers, Span, find_span
 from .slices import blur_layers
+from .steps import smoothstep
 
 # Coverage and luminance below this count as none.
 _LEAST = 1e-6

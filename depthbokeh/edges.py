@@ -7,12 +7,13 @@ surface they carry a seam of the other's colour into the picture. Here each of t
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from . import ops
+from .steps import smoothstep
 from .windows import find_max, local_extremes
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
@@ -186,27 +187,6 @@ class _Windows(NamedTuple):
             high, low, higher, lower = (maps.flatten()[at] for maps in self[1:])
         scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
         return _Jump(values[at], high, low, higher - lower, scale)
-
-
-def smoothstep(x: Tensor) -> Tensor:
-    """0 up to x = 0, 1 from x = 1 on, smooth between."""
-    step: Tensor = _Smoothstep.apply(x)  # type: ignore[no-untyped-call]
-    return step
-
-
-class _Smoothstep(torch.autograd.Function):
-    """Autograd would take three times as many steps back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        t = x.clamp(0, 1)
-        return torch.rsub(t, 3, alpha=2).mul_(t).mul_(t)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        t = ctx.saved_tensors[0].clamp(0, 1)
-        return 6 * grad * torch.addcmul(t, t, t, value=-1)
 
 
 def _find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, _Jump]:

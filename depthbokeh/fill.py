@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import ops, pyramid
-from .edges import smoothstep
-from .enlarging import enlarge
 
-_DTYPES = torch.float16, torch.bfloat16, torch.float32, torch.float64  # of the kernels
+_DTYPES = torch.float16, torch.bfloat16, torch.float32, torch.float64  # of push_pull's kernels
 
 
 def push_pull(values: Tensor, weight: Tensor) -> Tensor:
@@ -53,28 +50,7 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
     Returns:
         ``(B, C + 1, H, W)``: values and, last, defocus. Differentiable in both.
     """
-    # Far surfaces weigh more by e for every pixel of defocus; float32 holds about 80 of these steps.
-    lowest = defocus.detach().amin((1, 2, 3), keepdim=True)
-    height, width = values.shape[2:]
-    finest = torch.cat([values, defocus], 1)
-    favoured = _favour_far(finest, lowest)
-    filled, left = torch.zeros_like(finest), torch.ones_like(defocus)
-    size = 1
-    while size <= reach and max(favoured.shape[2:]) > 1:
-        size *= 2
-        odd = (0, favoured.shape[3] % 2, 0, favoured.shape[2] % 2)
-        means = _take_mean(F.avg_pool2d(F.pad(favoured, odd, mode="replicate"), 2))
-        favoured = _favour_far(means, lowest)
-        around = _take_mean(enlarge(favoured, size, height, width))
-        kept = smoothstep((3 - (defocus - around[:, -1:])) / 2)
-        filled, left = filled + left * (1 - kept) * around, left * kept
-    return filled + left * finest
-
-
-def _favour_far(values: Tensor, lowest: Tensor) -> Tensor:
-    weight = torch.exp((lowest - values[:, -1:]).clamp(min=-80))
-    return torch.cat([values * weight, weight], 1)
-
-
-def _take_mean(totals: Tensor) -> Tensor:
-    return totals[:, :-1] / totals[:, -1:]
+    same = values.dtype == defocus.dtype and values.dtype in (torch.float32, torch.float64)
+    if same and values.is_cuda and ops.has_kernels("cuda"):
+        return ops.fill_behind(values, defocus, reach)
+    return pyramid.fill_behind(values, defocus, reach)

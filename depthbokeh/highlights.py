@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .edges import smoothstep
 from .enlarging import enlarge
+from .steps import smoothstep
 from .windows import local_max
 
 # A lamp is what is clipped with little else that is: within this share of the longer side around it, up to the first

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .edges import smoothstep
 from .enlarging import enlarge
 from .layers import Focus, find_focus, fuse_defocus
 from .render import BokehRenderer
+from .steps import smoothstep
 
 # Photos up to this many pixels are rendered as they are.
 _MOST_PIXELS = 4_000_000

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .color import Gamma, decode
-from .edges import separate, sharpen, smoothstep
+from .edges import separate, sharpen
 from .enlarging import enlarge
 from .fill import push_pull
 from .optics import signed_defocus
+from .steps import smoothstep
 from .windows import local_max
 
 Focus = float | Tensor | tuple[float, float] | tuple[float, float, float, float] | None

@@ -6,7 +6,8 @@ and rows; ``slope=True`` puts the kernel's derivative to the radius in the place
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,6 +116,16 @@ def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
     return filled
 
 
+def fill_behind(values: Tensor, defocus: Tensor, reach: int, library: str = LIBRARY) -> Tensor:
+    """Carries surfaces on beneath what is nearer: see :func:`depthbokeh.pyramid.fill_behind`, which defines it.
+
+    Only CUDA has a kernel, for float32 and float64.
+    """
+    lowest = pyramid.find_lowest(defocus)
+    filled: Tensor = getattr(torch.ops, library).fill_behind(values, defocus, lowest, reach)
+    return filled
+
+
 def local_extremes(values: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See :func:`depthbokeh.windows.local_extremes`."""
     highest, lowest, higher, lower = torch.ops.depthbokeh.local_extremes(values, reach)
@@ -146,6 +157,9 @@ def register(library: str) -> None:
     torch.library.register_fake(f"{library}::push_pull", _fake_fill)
     torch.library.register_fake(f"{library}::push_pull_backward", _fake_fill_backward)
     torch.library.register_autograd(f"{library}::push_pull", backward.of_fill, setup_context=_save_fill)
+    torch.library.register_fake(f"{library}::fill_behind", _fake_behind)
+    torch.library.register_fake(f"{library}::fill_behind_backward", _fake_behind_backward)
+    torch.library.register_autograd(f"{library}::fill_behind", backward.of_behind, setup_context=_save_behind)
 
 
 def _register_layers() -> None:
@@ -251,6 +265,22 @@ def _save_fill(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
+def _fake_behind(values: Tensor, defocus: Tensor, lowest: Tensor, reach: int) -> Tensor:
+    batch, channels, height, width = values.shape
+    return values.new_empty(batch, channels + 1, height, width)
+
+
+def _fake_behind_backward(
+    grad: Tensor, values: Tensor, defocus: Tensor, lowest: Tensor, reach: int
+) -> tuple[Tensor, Tensor]:
+    return values.new_empty(values.shape), defocus.new_empty(defocus.shape)
+
+
+def _save_behind(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    values, defocus, lowest, ctx.reach = inputs
+    ctx.save_for_backward(values, defocus, lowest)
+
+
 def _save_blur(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     image, radius, aperture, ctx.kind, ctx.slope = inputs
     # The image is needed for the radius alone.
@@ -311,12 +341,25 @@ class _Backward:
         values, weight = ctx.saved_tensors
         if not torch.is_grad_enabled():
             return tuple(self.operators.push_pull_backward(grad, values, weight))
-        # This gradient is to be differentiated again: the definition can be. Of views, as one argument may be made
-        # of the other.
-        leaves = [leaf.view_as(leaf) for leaf in (values, weight)]
-        asked = [leaf for leaf, needed in zip(leaves, ctx.needs_input_grad, strict=True) if needed]
-        found = iter(torch.autograd.grad(pyramid.push_pull(*leaves), asked, grad, create_graph=True))
-        return tuple(next(found) if needed else None for needed in ctx.needs_input_grad)
+        return _differentiate(pyramid.push_pull, (values, weight), ctx.needs_input_grad, grad)
+
+    def of_behind(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        values, defocus, lowest = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return (*self.operators.fill_behind_backward(grad, values, defocus, lowest, ctx.reach), None, None)
+        define = partial(pyramid.fill_behind, reach=ctx.reach)
+        return (*_differentiate(define, (values, defocus), ctx.needs_input_grad[:2], grad), None, None)
+
+
+def _differentiate(
+    define: Callable[..., Tensor], inputs: tuple[Tensor, ...], needs: tuple[bool, ...], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """A gradient that is to be differentiated again: the definition's can be."""
+    # Of views, as one argument may be made of the other.
+    leaves = [leaf.view_as(leaf) for leaf in inputs]
+    asked = [leaf for leaf, needed in zip(leaves, needs, strict=True) if needed]
+    found = iter(torch.autograd.grad(define(*leaves), asked, grad, create_graph=True))
+    return tuple(next(found) if needed else None for needed in needs)
 
 
 def _refuse_second_slope(asked: bool) -> None:

@@ -17,7 +17,7 @@ from test_fill import make_inputs as make_holes
 from test_slices import differentiate, make_layers
 
 from depthbokeh import Aperture, DefocusLayers, _build, _native, cli, gather_blur, ops, scatter_blur
-from depthbokeh.fill import push_pull
+from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.slices import blur_layers
 from depthbokeh.windows import find_max, local_extremes
 
@@ -159,6 +159,7 @@ class TestGpu:
         torch.cuda.set_sync_debug_mode("error")
         try:
             push_pull(values.requires_grad_(), weight.requires_grad_()).sum().backward()
+            fill_behind(values, weight, 9).sum().backward()
             local_extremes(values, 3)
             find_max(values, 3, at)
         finally:

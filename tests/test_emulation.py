@@ -1,7 +1,7 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_fill.py and
-test_windows.py.
+That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_fill.py,
+test_behind.py and test_windows.py.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import pytest
 import torch
 from conftest import EMULATED, REFERENCE
 from kinks import assert_gradient_near
+from test_behind import make_inputs as make_surfaces
 from test_blur import APERTURES, SYMMETRIES, differentiate, make_inputs
 from test_edges import make_mixtures, make_sides
 from test_fill import make_inputs as make_holes
 from test_slices import make_layers
 
-from depthbokeh import Aperture, _build
+from depthbokeh import Aperture, _build, pyramid
 from depthbokeh.layers import find_span, place_slices
 
 pytestmark = pytest.mark.skipif(
@@ -80,6 +81,13 @@ def run_fill(operators):
     return [operators.push_pull(values, weight), *operators.push_pull_backward(grad, values, weight)]
 
 
+def run_behind(operators):
+    """The operators that carry surfaces on, forward and backward: blocks are not full."""
+    values, defocus, grad = make_surfaces((29, 37), dtype=torch.float32)
+    given = [values, defocus, pyramid.find_lowest(defocus)]
+    return [operators.fill_behind(*given, 20), *operators.fill_behind_backward(grad, *given, 20)]
+
+
 def run_windows(operators):
     """The operators on windows: blocks are not full."""
     values, weight, _ = make_holes((23, 31), channels=1, dtype=torch.float32)
@@ -87,7 +95,7 @@ def run_windows(operators):
     return [*operators.local_extremes(values, 3), operators.find_max(weight, 5, at)]
 
 
-LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "windows": run_windows}
+LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "behind": run_behind, "windows": run_windows}
 
 
 def run_in_every_order(run, *arguments, **options):

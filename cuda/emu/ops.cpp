@@ -18,6 +18,8 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kUnmixBackward);
   m.def(depthbokeh::kPushPull);
   m.def(depthbokeh::kPushPullBackward);
+  m.def(depthbokeh::kFillBehind);
+  m.def(depthbokeh::kFillBehindBackward);
   m.def(depthbokeh::kLocalExtremes);
   m.def(depthbokeh::kFindMax);
   m.def("set_order(int order) -> ()");
