@@ -55,7 +55,8 @@ if wanted render; then step render 580 "$PYTHON" benchmarks/gpu_render.py --out 
 if wanted tests; then
   if "$PYTHON" -c 'import pytest' 2>/dev/null; then
     step tests 580 "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda.py tests/test_blur.py \
-      tests/test_slices.py tests/test_edges.py tests/test_peers.py -k 'cuda and not emulated'
+      tests/test_slices.py tests/test_edges.py tests/test_fill.py tests/test_behind.py tests/test_windows.py \
+      tests/test_peers.py -k 'cuda and not emulated'
   else
     skip tests "no pytest"
   fi
