@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from golden import LIMIT_DB, golden_psnr
-from quality_pairs import PairScore, read_pairs, score_pair
+from quality_pairs import FITTED, PairScore, read_pairs, score_pair
 from quality_scenes import CLASSES, INPUTS, Score, Truth, list_scenes, mean_psnr, read_truths, score_truth
 from rich.console import Console
 from rich.table import Table
@@ -53,10 +53,11 @@ def _name_picture(truth: Truth, source: str, scheme: str) -> str:
 
 
 def measure_pairs(data: Path, schemes: Sequence[str], renderer: Renderer, show: ShowPicture) -> list[PairScore]:
-    """Every scheme on every real pair."""
+    """Every scheme on every real pair, and the default renderer with the lens that ``fit_lens`` finds, too."""
     scores = []
+    tried = [name for scheme in schemes for name in ((scheme, FITTED) if scheme == "default" else (scheme,))]
     for pair in read_pairs(data):
-        for scheme in schemes:
+        for scheme in tried:
             result, picture = score_pair(scheme, pair, renderer)
             scores.append(result)
             show(f"{pair.group}_{pair.name}_{scheme}".replace(" f/", "_f"), picture, pair.target)

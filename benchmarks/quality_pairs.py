@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from quality_scenes import psnr
 from schemes import Renderer, Shot
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from depthbokeh import fit_lens
 from depthbokeh.color import linear_to_srgb, srgb_to_linear
 from depthbokeh.photo import read_map, read_photo
 
 SIZE = (512, 768)
+FITTED = "fit_lens"
 _VABD_SCENE = "0002"  # the other scenes' photographs do not lie on each other
 _VABD_STOPS = (1.8, 2.8, 8.0)
 
@@ -83,10 +86,19 @@ def _shrink(image: Tensor) -> Tensor:
 
 
 def score_pair(scheme: str, pair: Pair, renderer: Renderer) -> tuple[PairScore, Tensor]:
-    """Finds the strength with the highest PSNR and judges its picture, which comes along in sRGB."""
-    strength = 0.0 if scheme == "input" else fit_strength(scheme, pair, renderer)
-    picture = _render(scheme, pair, strength, renderer)
-    matched = match_gain(picture, pair.target)
+    """Finds the strength with the highest PSNR and judges its picture, which comes along in sRGB.
+
+    ``FITTED`` is the default renderer with the strength, focus and gain that ``fit_lens`` finds.
+    """
+    if scheme == FITTED:
+        fit = fit_lens(pair.photo, pair.target, pair.disparity, pair.mask)
+        strength, focus, gain = fit.strength, fit.focus, fit.gain
+    else:
+        strength = 0.0 if scheme == "input" else fit_strength(scheme, pair, renderer)
+        focus, gain = None, (1.0, 1.0, 1.0)
+    linear = _render("default" if scheme == FITTED else scheme, pair, strength, renderer, focus)
+    picture = linear_to_srgb(linear).clamp(0, 1)
+    brighter = linear_to_srgb(linear * torch.tensor(gain).view(1, 3, 1, 1)).clamp(0, 1)
     result = PairScore(
         scheme,
         pair.group,
@@ -94,7 +106,7 @@ def score_pair(scheme: str, pair: Pair, renderer: Renderer) -> tuple[PairScore, 
         pair.f_number,
         strength,
         psnr(picture, pair.target),
-        psnr(matched, pair.target),
+        psnr(match_gain(brighter, pair.target), pair.target),
         ssim(picture, pair.target),
     )
     return result, picture
@@ -104,11 +116,11 @@ def fit_strength(scheme: str, pair: Pair, renderer: Renderer) -> float:
     """The best of a coarse grid at half size, then a golden-section search around it at full size."""
     half = pair.halve()
     # Half the size has half the radius.
-    coarse = max(_STRENGTHS, key=lambda s: psnr(_render(scheme, half, s / 2, renderer), half.target))
+    coarse = max(_STRENGTHS, key=lambda s: _judge(scheme, half, s / 2, renderer))
     step = math.log(_STRENGTHS[1] / _STRENGTHS[0])
 
     def judge(log_strength: float) -> float:
-        return psnr(_render(scheme, pair, math.exp(log_strength), renderer), pair.target)
+        return _judge(scheme, pair, math.exp(log_strength), renderer)
 
     return math.exp(maximize(judge, math.log(coarse) - step, math.log(coarse) + step, _GOLDEN_STEPS))
 
@@ -143,6 +155,11 @@ def ssim(picture: Tensor, truth: Tensor) -> float:
     return float(structural_similarity(*arrays, channel_axis=2, data_range=1.0, **options))
 
 
-def _render(scheme: str, pair: Pair, strength: float, renderer: Renderer) -> Tensor:
+def _judge(scheme: str, pair: Pair, strength: float, renderer: Renderer) -> float:
+    return psnr(linear_to_srgb(_render(scheme, pair, strength, renderer)).clamp(0, 1), pair.target)
+
+
+def _render(scheme: str, pair: Pair, strength: float, renderer: Renderer, focus: float | None = None) -> Tensor:
+    """Linear light, (1, 3, H, W); in focus where the subject is unless told otherwise."""
     shot = Shot.of_pair(srgb_to_linear(pair.photo), pair.disparity, pair.mask, strength)
-    return linear_to_srgb(renderer(scheme, shot)).clamp(0, 1)
+    return renderer(scheme, shot if focus is None else replace(shot, focus=focus))
