@@ -88,7 +88,8 @@ def _shrink(image: Tensor) -> Tensor:
 def score_pair(scheme: str, pair: Pair, renderer: Renderer) -> tuple[PairScore, Tensor]:
     """Finds the strength with the highest PSNR and judges its picture, which comes along in sRGB.
 
-    ``FITTED`` is the default renderer with the strength, focus and gain that ``fit_lens`` finds.
+    ``FITTED`` is the default renderer with the strength and focus that ``fit_lens`` finds; its gain comes before the
+    fitted one of the second PSNR.
     """
     if scheme == FITTED:
         fit = fit_lens(pair.photo, pair.target, pair.disparity, pair.mask)

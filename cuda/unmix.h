@@ -71,7 +71,7 @@ struct Mixture {
     return (most - Real(kOutshines) * brightest - Real(kBeyond)) * Real(1 / kRamp);
   }
 
-  DEPTHBOKEH_INLINE static Real positive(Real value) { return value > 0 ? value : 0; }
+  DEPTHBOKEH_INLINE static Real positive(Real value) { return value < 0 ? 0 : value; }
 
   // Where an edge only begins to count, so does what is put in its place.
   DEPTHBOKEH_INLINE Real mix(Real was, Real becomes) const { return was + weight * (becomes - was); }

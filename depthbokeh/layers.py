@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ def _find_mode(disparity: Tensor, weight: Tensor) -> Tensor:
     The mean would lie between a trunk and the leaves behind it that a mask takes along, where nothing is. The mode is
     that of a density estimate, a Gaussian of half the standard deviation for every pixel.
     """
+    dtype = disparity.dtype
     disparity, weight = (values.to(torch.promote_types(values.dtype, torch.float32)) for values in (disparity, weight))
     # The least weight keeps an empty mask from dividing by zero; it then focuses on most of the picture.
     weight = weight.clamp(min=0) + 1e-6
@@ -95,9 +97,13 @@ def _find_mode(disparity: Tensor, weight: Tensor) -> Tensor:
     variance = (weight * (disparity - mean).square()).sum((2, 3), keepdim=True) / total
     width = (variance + 1e-8 * mean.detach().square() + 1e-12).sqrt() / 2  # never 0, in float32 either
     with torch.no_grad():
-        # Some 16 000 pixels tell about where it is, all of them where just.
-        step = max(1, math.isqrt(disparity[0].numel() // 16_384))
-        some, counts = disparity[..., ::step, ::step], weight[..., ::step, ::step]
+        # Of 16 000 squares, or fewer, the heaviest pixels tell about where it is, all pixels where just.
+        step = 1
+        while disparity.shape[2] * disparity.shape[3] > 16_384 * step * step:
+            step *= 2
+        _, heaviest = F.max_pool2d(weight, step, ceil_mode=True, return_indices=True)
+        some = disparity.flatten(2).gather(2, heaviest.flatten(2)).view(heaviest.shape)
+        counts = F.avg_pool2d(weight, step, ceil_mode=True)
         tried = mean + width * torch.linspace(-4, 4, 33, dtype=mean.dtype, device=mean.device)  # (B, 1, 1, 33)
         offset = (some.flatten(1)[:, :, None] - tried[:, 0]) / width[:, 0]  # (B, n, 33)
         density = (counts.flatten(1)[:, :, None] * torch.exp(-offset.square() / 2)).sum(1)  # (B, 33)
@@ -105,7 +111,7 @@ def _find_mode(disparity: Tensor, weight: Tensor) -> Tensor:
         for _ in range(2):
             mode = _climb(mode, some, counts, width)
     # At the mode a step of Newton's is of length 0, and its derivative that of the mode.
-    return _climb(mode, disparity, weight, width)
+    return _climb(mode, disparity, weight, width).to(dtype)
 
 
 def _climb(place: Tensor, values: Tensor, weight: Tensor, width: Tensor) -> Tensor:
@@ -114,7 +120,7 @@ def _climb(place: Tensor, values: Tensor, weight: Tensor, width: Tensor) -> Tens
     weight = weight * torch.exp(-offset.square() / 2)
     slope = (weight * offset).sum((2, 3), keepdim=True)
     bend = (weight * (1 - offset.square())).sum((2, 3), keepdim=True)
-    least = 0.05 * weight.detach().sum((2, 3), keepdim=True)
+    least = (0.05 * weight.detach().sum((2, 3), keepdim=True)).clamp(min=torch.finfo(weight.dtype).tiny)
     return place + width * slope / torch.maximum(bend, least)
 
 
@@ -333,6 +339,7 @@ def fuse_layers(
         ([1.0, 0.0], [-8.0, -8.0])
     """
     _check_maps(disparity, mask, image)
+    disparity, mask, image = _promote(disparity, mask, image)
     reference = disparity if disparity is not None else mask
     assert reference is not None
     scale = torch.as_tensor(strength, dtype=reference.dtype, device=reference.device).reshape(-1, 1, 1, 1)
@@ -354,11 +361,17 @@ def fuse_layers(
         edges = separate(decode(image, gamma), seen, scale, mask)
         at = edges.edge[:, None]
         depth = _mix(at, depth, alpha, edges.disparity, edges.coverage)
-        alpha = alpha.lerp(edges.coverage, at)
+        alpha = alpha + at * (edges.coverage - alpha)
         color = edges.color
     offset = _beyond_slab(depth - plane[:, None], slab)
     surfaces = DefocusLayers(alpha, scale[:, None] * offset, color)
     return surfaces if layers is None else surfaces.slice(layers)
+
+
+def _promote(*given: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The same of one dtype: a mask that a network made under autocast may lie beside a picture in float32."""
+    dtype = functools.reduce(torch.promote_types, (values.dtype for values in given if values is not None))
+    return tuple(None if values is None else values.to(dtype) for values in given)
 
 
 def _mix(share: Tensor, old: Tensor, old_cover: Tensor, new: Tensor, new_cover: Tensor) -> Tensor:

@@ -222,6 +222,10 @@ def _save_means(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _means_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    if torch.is_grad_enabled():
+        from .edges import find_sides  # it imports this module
+
+        return _differentiate(find_sides, ctx.saved_tensors, ctx.needs_input_grad, grad)
     color, disparity, edge, mask, low, high = torch.ops.depthbokeh.side_means_backward(grad, *ctx.saved_tensors)
     return color, disparity, edge, mask if ctx.saved_tensors[3] is not None else None, None, low, high
 
@@ -242,6 +246,11 @@ def _save_mixtures(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _unmix_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    if torch.is_grad_enabled():
+        from .edges import unmix  # it imports this module
+
+        define = partial(unmix, masked=ctx.masked)
+        return *_differentiate(define, ctx.saved_tensors, ctx.needs_input_grad[:4], grad), None
     return *torch.ops.depthbokeh.unmix_backward(grad, *ctx.saved_tensors, ctx.masked), None
 
 
@@ -352,12 +361,12 @@ class _Backward:
 
 
 def _differentiate(
-    define: Callable[..., Tensor], inputs: tuple[Tensor, ...], needs: tuple[bool, ...], grad: Tensor
+    define: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], needs: tuple[bool, ...], grad: Tensor
 ) -> tuple[Tensor | None, ...]:
     """A gradient that is to be differentiated again: the definition's can be."""
     # Of views, as one argument may be made of the other.
-    leaves = [leaf.view_as(leaf) for leaf in inputs]
-    asked = [leaf for leaf, needed in zip(leaves, needs, strict=True) if needed]
+    leaves = [None if leaf is None else leaf.view_as(leaf) for leaf in inputs]
+    asked = [leaf for leaf, needed in zip(leaves, needs, strict=True) if needed and leaf is not None]
     found = iter(torch.autograd.grad(define(*leaves), asked, grad, create_graph=True))
     return tuple(next(found) if needed else None for needed in needs)
 

@@ -1,16 +1,19 @@
 """Mixed pixels at depth edges against pictures whose surfaces are known; fillings and windows against closed forms."""
 
 import itertools
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from gradients import check_gradients
 
+from depthbokeh import edges as edges_module
 from depthbokeh import ops
 from depthbokeh.edges import find_sides, separate, sharpen, unmix
 from depthbokeh.enlarging import enlarge
 from depthbokeh.fill import fill_behind, push_pull
+from depthbokeh.steps import smoothstep
 from depthbokeh.windows import find_max, local_max, local_min
 
 NEAR, FAR = (0.8, 0.2, 0.1), (0.1, 0.3, 0.7)
@@ -328,6 +331,14 @@ def test_enlargement_and_its_gradient_are_those_of_interpolation(factor, size):
     assert torch.autograd.gradgradcheck(lambda x: enlarge(x, factor, *size).square(), [plane])
 
 
+def test_smoothstep_is_differentiable_twice():
+    x = torch.tensor([-0.5, 0.1, 0.4, 0.9, 1.5], dtype=torch.float64, requires_grad=True)
+    assert torch.equal(smoothstep(x.detach())[[0, 4]], torch.tensor([0.0, 1.0], dtype=torch.float64))
+    assert float(smoothstep(torch.tensor(0.5))) == 0.5
+    assert torch.autograd.gradcheck(smoothstep, x)
+    assert torch.autograd.gradgradcheck(smoothstep, x)
+
+
 class TestWindows:
     @pytest.mark.parametrize("reach", [0, 1, 2, 3, 5, 8])
     @pytest.mark.parametrize("size", [(17, 23), (1, 9), (4, 4)])
@@ -432,9 +443,25 @@ class TestSides:
         weight = rand(*found.shape, seed=9).double() - 0.5
         assert_alike([found.detach(), *torch.autograd.grad(found, leaves, weight)], self.define(inputs), 1e-9)
 
+    @pytest.mark.parametrize("with_mask", [True, False])
+    def test_differentiable_twice(self, native, with_mask):
+        inputs = make_sides(with_mask)
+        inputs[4:] = (values[:9] for values in inputs[4:])
+        leaves = [values.detach().requires_grad_() for values in inputs if values is not None and values.requires_grad]
+
+        def run(*leaves):
+            given = iter(leaves)
+            full = [v if v is None or not v.requires_grad else next(given) for v in inputs]
+            return ops.side_means(*full).square()
+
+        assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
+
     def test_definition_runs_where_there_are_no_kernels(self, native, monkeypatch):
         image, disparity, _ = edge_scene(0.3)
-        expected = separate(image, disparity, STRENGTH)
+        with monkeypatch.context() as patch:
+            patch.delattr(edges_module, "find_sides")
+            patch.setattr(edges_module, "unmix", None)
+            expected = separate(image, disparity, STRENGTH)
         monkeypatch.setattr(ops, "has_kernels", lambda device: False)
         monkeypatch.delattr(ops, "side_means")
         monkeypatch.delattr(ops, "unmix")
@@ -539,6 +566,20 @@ class TestUnmix:
         surfaces, *gradients = self.run(kernels, [values[:0] for values in make_mixtures()], True)
         assert surfaces.shape == (0, 10)
         assert gradients[0].shape == (0, 3, 5)
+
+    def test_nothing_hides_what_is_not_a_number(self, kernels):
+        inputs = make_mixtures(count=30)
+        with torch.no_grad():
+            for i in range(3):
+                inputs[0][10 * i : 10 * i + 3, i, :3] = math.nan
+        found, expected = self.run(kernels, inputs, True)[0], self.define(inputs, True)[0]
+        assert found.isnan().any(1).sum() == 9
+        assert torch.equal(found.isnan(), expected.isnan())
+
+    def test_differentiable_twice(self, native):
+        inputs = make_mixtures(count=4)
+        run = lambda *inputs: ops.unmix(*inputs, masked=True).square()  # noqa: E731
+        assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)
 
     def test_gradcheck_of_the_definition(self):
         sides, *others = make_mixtures(count=12)

@@ -77,6 +77,23 @@ class TestFindFocus:
         found = find_focus(disparity, torch.ones_like(disparity))
         assert float(found) == pytest.approx(0.81, abs=0.003)
 
+    @pytest.mark.parametrize("at", [(100, 100), (101, 102), (103, 201), (102, 103)])
+    @pytest.mark.parametrize("subject", [(1, 1), (3, 3), (250, 2), (2, 250)])
+    def test_a_narrow_subject_in_a_large_picture_is_found(self, subject, at):
+        disparity = 0.1 + 0.4 * torch.linspace(0, 1, 600).expand(1, 1, 400, 600).clone()
+        mask = torch.zeros_like(disparity)
+        there = (..., slice(at[0], at[0] + subject[0]), slice(at[1], at[1] + subject[1]))
+        disparity[there], mask[there] = 0.9, 1
+        # The least weight of all others together is a quarter of a pixel.
+        assert float(find_focus(disparity, mask)) == pytest.approx(0.9, abs=0.02)
+
+    @pytest.mark.parametrize("shape", [(0, 1, 4, 5), (1, 1, 1, 70_000), (1, 1, 70_000, 1)])
+    def test_no_picture_and_long_ones(self, shape):
+        disparity = torch.full(shape, 0.3)
+        found = find_focus(disparity, torch.ones_like(disparity))
+        assert found.shape == (shape[0], 1, 1, 1)
+        assert torch.allclose(found, torch.tensor(0.3))
+
     def test_focus_on_a_mask_goes_with_the_unit_of_disparity(self):
         disparity, mask = rand(1, 1, 12, 13).square(), rand(1, 1, 12, 13, seed=1)
         found = find_focus(disparity, mask)
@@ -90,7 +107,9 @@ class TestFindFocus:
 
     def test_half_precision_does_not_overflow(self):
         disparity, mask = torch.full((1, 1, 300, 400), 0.75, dtype=torch.float16), torch.ones(1, 1, 300, 400).half()
-        assert float(find_focus(disparity, mask)) == pytest.approx(0.75, abs=1e-3)
+        found = find_focus(disparity, mask)
+        assert float(found) == pytest.approx(0.75, abs=1e-3)
+        assert found.dtype == torch.float16
 
     @pytest.mark.parametrize("shape", [(), (1,), (2,), (2, 1, 1, 1), (1, 1, 1, 1)])
     def test_tensor_is_taken_as_it_is(self, disparity, shape):
@@ -229,6 +248,18 @@ class TestFuseLayers:
         front = surfaces.alpha[:, 1] * surfaces.defocus[:, 1]
         assert (front[..., 48:, 32:64] - 3.5).abs().max() < 0.3
         assert front[..., 20:44, 36:60].abs().max() < 0.1
+
+    @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+    @pytest.mark.parametrize("which", range(3))
+    def test_maps_of_another_dtype(self, which, kind):
+        given = [0.2 + 0.6 * box_mask(), box_mask(), rand(1, 3, 64, 96)]
+        given[which] = given[which].to(kind)
+        disparity, mask, image = given
+        surfaces = fuse_layers(disparity, mask, strength=4.0, image=image, layers=None)
+        wide = torch.promote_types(kind, torch.float32)
+        assert surfaces.alpha.dtype == surfaces.defocus.dtype == surfaces.color.dtype == wide
+        expected = fuse_layers(*(v.float() for v in given[:2]), strength=4.0, image=image.float(), layers=None)
+        assert torch.allclose(surfaces.defocus.float(), expected.defocus, atol=0.02)
 
     def test_mixed_pixels_are_taken_apart_where_there_is_an_image(self):
         alpha = F.avg_pool2d(box_mask(256, 384).roll(2, 3), 4)
