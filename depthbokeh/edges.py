@@ -71,7 +71,7 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     weight = _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)  # (N,)
     edge = _put_(torch.zeros_like(disparity), at, weight[:, None])
     sides = _find_sides(linear, disparity, edge, mask, at, jump.low, jump.high)
-    run = ops.unmix if _has_kernels(sides, weight) else unmix
+    run = ops.unmix if ops.takes(sides, weight) else unmix
     surfaces = run(sides, jump.low, jump.high, weight, masked=mask is not None)
     covered = torch.ones_like(disparity)
     maps = _put_(torch.cat([covered, covered, linear, linear, disparity, disparity], 1), at, surfaces)
@@ -218,14 +218,9 @@ def _find_sides(
     Returns:
         ``(N, 3, 5)``: near, far, here; their colour, disparity and mask, which is 0 without one.
     """
-    if _has_kernels(linear, disparity, edge, low, disparity if mask is None else mask):
+    if ops.takes(linear, disparity, edge, low, disparity if mask is None else mask):
         return ops.side_means(linear, disparity, edge, mask, at, low, high)
     return find_sides(linear, disparity, edge, mask, at, low, high)
-
-
-def _has_kernels(first: Tensor, *others: Tensor) -> bool:
-    same = all(values.dtype == first.dtype for values in others)
-    return same and first.dtype in (torch.float32, torch.float64) and ops.has_kernels(first.device.type)
 
 
 def find_sides(

@@ -50,7 +50,6 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
     Returns:
         ``(B, C + 1, H, W)``: values and, last, defocus. Differentiable in both.
     """
-    same = values.dtype == defocus.dtype and values.dtype in (torch.float32, torch.float64)
-    if same and values.is_cuda and ops.has_kernels("cuda"):
+    if values.is_cuda and ops.takes(values, defocus):
         return ops.fill_behind(values, defocus, reach)
     return pyramid.fill_behind(values, defocus, reach)

@@ -186,7 +186,8 @@ def fuse_defocus(
         return signed_defocus(_beyond_slab(mask - plane, slab), 0.0, strength)
     plane = find_focus(disparity, mask, image, focus)
     if mask is not None:
-        disparity = mask * find_focus(disparity, mask) + (1 - mask) * disparity
+        subject = plane if focus is None else find_focus(disparity, mask)
+        disparity = mask * subject + (1 - mask) * disparity
     return signed_defocus(_beyond_slab(disparity - plane, slab), 0.0, strength)
 
 

@@ -39,6 +39,12 @@ def has_kernels(device: str) -> bool:
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"{LIBRARY}::scatter_blur", key))
 
 
+def takes(first: Tensor, *others: Tensor) -> bool:
+    """Whether there are kernels for such tensors: float32 or float64, all alike, on a device that has them."""
+    same = all(values.dtype == first.dtype for values in others)
+    return same and first.dtype in (torch.float32, torch.float64) and has_kernels(first.device.type)
+
+
 # torch.compile then runs them while it traces and takes the answer for granted.
 load_operators._dynamo_marked_constant = True  # type: ignore[attr-defined]
 has_kernels._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -45,15 +45,11 @@ def local_extremes(values: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor, 
         >>> lowest.flatten().tolist(), lower.flatten().tolist()
         ([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0])
     """
-    if _has_kernels(values):
+    if ops.takes(values):
         return ops.local_extremes(values, reach)
     highest, lowest = local_max(values, reach), local_min(values, reach)
     # A window of twice the reach holds those of all that lie within the reach.
     return highest, lowest, local_max(highest, reach), local_min(lowest, reach)
-
-
-def _has_kernels(values: Tensor) -> bool:
-    return values.dtype in (torch.float32, torch.float64) and ops.has_kernels(values.device.type)
 
 
 @torch.no_grad()
@@ -75,7 +71,7 @@ def find_max(values: Tensor, reach: int, at: Tensor) -> Tensor:
         >>> find_max(torch.tensor([[[[0.0, 3.0, 1.0, 2.0]]]]), 1, torch.tensor([2, 3])).tolist()
         [1, 3]
     """
-    if _has_kernels(values):
+    if ops.takes(values):
         return ops.find_max(values, reach, at)
     height, width = values.shape[2:]
     rows = _join(values, 3, reach)
