@@ -29,9 +29,10 @@ DEPTHBOKEH_INLINE int64_t sums_at(const Picture<Real>& p, int64_t image, int64_t
   return ((image * ceil_div<int64_t>(p.channels, kChannels) + group) * p.height + y) * (p.width + 1);
 }
 
-// A warp for every row of every group of channels.
+// A warp for every row of every group of channels; a lane adds up some neighbouring pixels at a time.
 template <int kChannels, typename Real>
 __global__ void __launch_bounds__(kSumWarps* kWarp) sum_rows(const Picture<Real> p, Sums<kChannels>* to) {
+  constexpr int kEach = 4;
   const int64_t groups = ceil_div<int64_t>(p.channels, kChannels);
   const int64_t index = int64_t(blockIdx.x) * kSumWarps + threadIdx.x / kWarp;
   if (index >= p.batch * groups * p.height) return;
@@ -39,21 +40,31 @@ __global__ void __launch_bounds__(kSumWarps* kWarp) sum_rows(const Picture<Real>
   const int64_t group = index / p.height % groups, image = index / p.height / groups;
   Sums<kChannels>* row = to + sums_at<kChannels>(p, image, group, y);
   const Real* from = p.image + (image * p.channels + group * kChannels) * p.plane() + int64_t(y) * p.width;
+  const int channels = static_cast<int>(smaller<int64_t>(kChannels, p.channels - group * kChannels));
+  Real values[kChannels][kEach];
+  const auto load = [&](int x) {
+    for (int c = 0; c < kChannels; ++c)
+      for (int i = 0; i < kEach; ++i) values[c][i] = c < channels && x + i < p.width ? from[c * p.plane() + x + i] : 0;
+  };
+  load(lane * kEach);
   Sums<kChannels> before = Sums<kChannels>::zero();
   if (lane == 0) row[0] = before;
-  for (int x = 0; x < p.width; x += kWarp) {
-    Sums<kChannels> sums;
+  for (int x = lane * kEach; x - lane * kEach < p.width; x += kWarp * kEach) {
+    Sums<kChannels> sums[kEach];
     for (int c = 0; c < kChannels; ++c) {
-      const bool there = x + lane < p.width && group * kChannels + c < p.channels;
-      double sum = there ? double(from[c * p.plane() + x + lane]) : 0;
+      double sum = 0;
+      for (int i = 0; i < kEach; ++i) sums[i].of[c] = sum += values[c][i];
+      const double own = sum;
       for (int step = 1; step < kWarp; step *= 2) {
         const double left = __shfl_up_sync(kWholeWarp, sum, step);
         if (lane >= step) sum += left;
       }
-      sums.of[c] = before.of[c] + sum;
+      for (int i = 0; i < kEach; ++i) sums[i].of[c] += before.of[c] + (sum - own);
       before.of[c] += __shfl_sync(kWholeWarp, sum, kWarp - 1);
     }
-    if (x + lane < p.width) row[x + lane + 1] = sums;
+    load(x + kWarp * kEach);
+    for (int i = 0; i < kEach; ++i)
+      if (x + i < p.width) row[x + i + 1] = sums[i];
   }
 }
 
@@ -99,14 +110,15 @@ DEPTHBOKEH_INLINE Means<kChannels> gather_pixel(const GatherTask<Real, kChannels
   Means<kChannels> means{Sums<kChannels>::zero(), Sums<kChannels>::zero()};
   const int first = larger(-task.shape.rows_above(r, p.height), -y);
   const int last = smaller(task.shape.rows_below(r, p.height), p.height - 1 - y);
+  const Size<Real> size{r, 1 / r};
   for (int part = 0; part < Outline::parts(task.shape); ++part) {
-    const Outline outline(task.shape, part, r);
-    const double sign = Outline::sign(task.shape, part);
+    const Outline outline(task.shape, part);
+    const double sign = outline.sign();
     const Sums<kChannels>* row = task.sums + sums_at<kChannels>(p, image, group, y + first);
-    auto lower = outline.level(first - Real(0.5), kSlope);
+    auto lower = outline.level(first - Real(0.5), size, kSlope);
     for (int dy = first; dy <= last; ++dy, row += p.width + 1) {
-      const auto upper = outline.level(dy + Real(0.5), kSlope);
-      const Row<Real> ends = outline.row(dy, lower, upper);
+      const auto upper = outline.level(dy + Real(0.5), size, kSlope);
+      const Row<Real> ends = outline.row(dy, size, lower, upper);
       lower = upper;
       add_end<kSlope>(row, p.width, x, ends.right, ends.right_slope, sign, means);
       add_end<kSlope>(row, p.width, x, ends.left, ends.left_slope, -sign, means);

@@ -62,6 +62,9 @@ class Launcher {
     config.blockDim = dim3(threads);
     config.dynamicSmemBytes = shared;
     config.stream = stream_;
+    // More than this must be asked for.
+    if (shared > size_t(48) << 10)
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
     check(cudaLaunchKernelEx(&config, kernel, arguments...));
   }
 
@@ -95,6 +98,8 @@ Shape<Real> make_shape(Launcher& launcher, const Tensor& rows, ApertureKind kind
     for (const Ellipse<Real>& ellipse : aperture.ellipses) {
       EllipsePart<Real>& part = shape.ellipse[shape.ellipses++];
       static_cast<Ellipse<Real>&>(part) = ellipse;
+      part.inverse_height = 1 / ellipse.height;
+      part.scale = ellipse.height * ellipse.height * ellipse.width;
       const double cut = ellipse.cut, peak = std::sqrt(1 - cut * cut);
       part.peak = Real(peak);
       part.beyond = Real(disk_cap(1 - peak, std::sqrt(1 - peak)) + cut * peak);

@@ -9,7 +9,8 @@ namespace depthbokeh::cuda {
 
 template <typename Real>
 struct EllipsePart : Ellipse<Real> {
-  Real peak;    // where the cut leaves nothing, over the height
+  Real inverse_height, scale;  // the height's square times the width
+  Real peak;                   // where the cut leaves nothing, over the height
   Real beyond;  // what a quarter of the uncut disk encloses between the cut and the rim, down to the centre
   Real half;    // area of the right half
 };
@@ -41,6 +42,31 @@ struct Shape {
   }
 };
 
+// The square root and the inverse of what is not negative; in float to an ulp, and nothing of what is below 1e-38.
+DEPTHBOKEH_INLINE double quick_root(double v) { return std::sqrt(v); }
+DEPTHBOKEH_INLINE double quick_inverse(double v) { return 1 / v; }
+#ifdef __CUDA_ARCH__
+__device__ __forceinline__ float quick_root(float v) {
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(v));
+  return root;
+}
+__device__ __forceinline__ float quick_inverse(float v) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(v));
+  return inverse;
+}
+#else
+DEPTHBOKEH_INLINE float quick_root(float v) { return std::sqrt(v); }
+DEPTHBOKEH_INLINE float quick_inverse(float v) { return 1 / v; }
+#endif
+
+// A radius and its inverse.
+template <typename Real>
+struct Size {
+  Real radius, inverse;
+};
+
 // The ends of a row of the shape, from the middle of its pixel, and their derivatives to the radius.
 template <typename Real>
 struct Row {
@@ -55,29 +81,32 @@ struct EllipseOutline {
   // What a quarter of the unit shape encloses beyond the height |y|, and twice that plus |y| times the edge there.
   struct Level {
     Real rest, angle;
+
+    __device__ Level of_next_lane(bool slope) const {
+      return {__shfl_down_sync(kWholeWarp, rest, 1), slope ? __shfl_down_sync(kWholeWarp, angle, 1) : 0};
+    }
   };
 
-  const EllipsePart<Real>& part;
-  Real radius, inverse;  // of the circle that the ellipse is made of
+  const EllipsePart<Real> part;
 
   DEPTHBOKEH_INLINE static int parts(const Shape<Real>& shape) { return shape.ellipses; }
-  DEPTHBOKEH_INLINE EllipseOutline(const Shape<Real>& shape, int index, Real r)
-      : part(shape.ellipse[index]), radius(r * part.height), inverse(1 / radius) {}
-  DEPTHBOKEH_INLINE static Real sign(const Shape<Real>& shape, int index) { return shape.ellipse[index].sign; }
+  DEPTHBOKEH_INLINE EllipseOutline(const Shape<Real>& shape, int index) : part(shape.ellipse[index]) {}
+  DEPTHBOKEH_INLINE Real sign() const { return part.sign; }
 
-  DEPTHBOKEH_INLINE Level level(Real dy, bool slope) const {
-    const Real y = smaller(std::abs(dy) * inverse, part.peak);
-    const Real w = 1 - y, root = std::sqrt(w);
+  DEPTHBOKEH_INLINE Level level(Real dy, const Size<Real>& size, bool slope) const {
+    const Real y = smaller(std::abs(dy) * part.inverse_height * size.inverse, part.peak);
+    const Real w = 1 - y, root = quick_root(w);
     const Real kept = part.cut * y - part.beyond;
     return {disk_cap(w, root) + kept, slope ? disk_angle(w, root) + kept - part.beyond : 0};
   }
 
-  DEPTHBOKEH_INLINE Row<Real> row(int dy, const Level& lower, const Level& upper) const {
+  DEPTHBOKEH_INLINE Row<Real> row(int dy, const Size<Real>& size, const Level& lower, const Level& upper) const {
     // The middle row straddles the centre. Elsewhere the level nearer to the centre has more beyond it.
-    const Real area = dy ? std::abs(upper.rest - lower.rest) : part.half - upper.rest - lower.rest;
-    const Real angle = dy ? std::abs(upper.angle - lower.angle) : 2 * part.half - upper.angle - lower.angle;
-    const Real width = radius * part.width, centre = part.shear * dy;
-    const Real half = radius * width * area, moved = part.height * width * angle;
+    const Real side = dy ? -1 : 1, middle = dy ? 0 : part.half;
+    const Real area = std::abs(middle - lower.rest - side * upper.rest);
+    const Real angle = std::abs(2 * middle - lower.angle - side * upper.angle);
+    const Real centre = part.shear * dy, half = size.radius * size.radius * (part.scale * area);
+    const Real moved = size.radius * (part.scale * angle);
     return {centre - half, centre + half, -moved, moved};
   }
 };
@@ -87,17 +116,25 @@ struct TableOutline {
   // What the left and the right edge enclose below a height, and that height times the edge there.
   struct Level {
     Real area[2], moment[2];
+
+    __device__ Level of_next_lane(bool slope) const {
+      Level next = {};
+      for (int side = 0; side < 2; ++side) {
+        next.area[side] = __shfl_down_sync(kWholeWarp, area[side], 1);
+        if (slope) next.moment[side] = __shfl_down_sync(kWholeWarp, moment[side], 1);
+      }
+      return next;
+    }
   };
 
   const Shape<Real>& shape;
-  Real radius, inverse;
 
   DEPTHBOKEH_INLINE static int parts(const Shape<Real>&) { return 1; }
-  DEPTHBOKEH_INLINE TableOutline(const Shape<Real>& shape_, int, Real r) : shape(shape_), radius(r), inverse(1 / r) {}
-  DEPTHBOKEH_INLINE static Real sign(const Shape<Real>&, int) { return 1; }
+  DEPTHBOKEH_INLINE TableOutline(const Shape<Real>& shape_, int) : shape(shape_) {}
+  DEPTHBOKEH_INLINE Real sign() const { return 1; }
 
-  DEPTHBOKEH_INLINE Level level(Real dy, bool) const {
-    const Real y = dy * inverse;
+  DEPTHBOKEH_INLINE Level level(Real dy, const Size<Real>& size, bool) const {
+    const Real y = dy * size.inverse;
     const Real inside = larger(shape.bottom, smaller(y, shape.top));
     const TableCell<Real> cell = shape.cell[find(inside)];
     const Real t = inside - cell.start, height = y == inside ? y : 0;
@@ -110,12 +147,12 @@ struct TableOutline {
     return found;
   }
 
-  DEPTHBOKEH_INLINE Row<Real> row(int dy, const Level& lower, const Level& upper) const {
+  DEPTHBOKEH_INLINE Row<Real> row(int dy, const Size<Real>& size, const Level& lower, const Level& upper) const {
     Real end[2], slope[2];
     for (int side = 0; side < 2; ++side) {
-      const Real mean = radius * (upper.area[side] - lower.area[side]);
-      end[side] = shape.shear * dy + radius * (shape.offset + mean);
-      slope[side] = shape.offset + 2 * mean - radius * (upper.moment[side] - lower.moment[side]);
+      const Real mean = size.radius * (upper.area[side] - lower.area[side]);
+      end[side] = shape.shear * dy + size.radius * (shape.offset + mean);
+      slope[side] = shape.offset + 2 * mean - size.radius * (upper.moment[side] - lower.moment[side]);
     }
     return {end[0], end[1], slope[0], slope[1]};
   }

@@ -62,21 +62,33 @@ __global__ void __launch_bounds__(kSurveyThreads)
   const int64_t tile = blockIdx.x, image = tile / (int64_t(survey.rows) * survey.columns);
   const int row = static_cast<int>(tile / survey.columns % survey.rows);
   const int column = static_cast<int>(tile % survey.columns);
-  const int x = column * kTile + threadIdx.x % kTile;
+  // A thread has some pixels of a column, loaded together.
+  constexpr int kStep = kSurveyThreads / kTile, kEach = kTile / kStep;
+  const int x = column * kTile + threadIdx.x % kTile, top = row * kTile + threadIdx.x / kTile;
+  const int count = x < p.width ? smaller(kEach, ceil_div(larger(0, p.height - top), kStep)) : 0;
+  const auto load = [&](const Real* plane, Real(&values)[kEach]) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) values[i] = i < count ? plane[int64_t(top + i * kStep) * p.width + x] : 0;
+  };
   Facts<Real> own = Facts<Real>::none();
-  for (int y = row * kTile + threadIdx.x / kTile; y < smaller(p.height, (row + 1) * kTile);
-       y += kSurveyThreads / kTile) {
-    if (x >= p.width) break;
-    const int64_t at = int64_t(y) * p.width + x;
-    const Real r = p.radius[image * p.plane() + at], blurred = shape.blurs(r) ? r : 0;
-    own.smallest = smaller(own.smallest, blurred);
+  Real values[kEach], roots = 0;
+  load(p.radius + image * p.plane(), values);
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const Real blurred = shape.blurs(values[i]) ? values[i] : 0;
     own.largest = larger(own.largest, blurred);
-    for (int64_t c = 0; c < p.channels; ++c) {
-      const Real light = std::abs(p.image[(image * p.channels + c) * p.plane() + at]);
+    if (i < count) own.smallest = smaller(own.smallest, blurred);
+  }
+  for (int64_t c = 0; c < p.channels; ++c) {
+    load(p.image + (image * p.channels + c) * p.plane(), values);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const Real light = std::abs(values[i]);
       own.brightest = larger(own.brightest, light);
-      own.roots += std::sqrt(light);
+      roots += quick_root(light);
     }
   }
+  own.roots = roots;
   own = reduce_block(shared, own);
   if (threadIdx.x == 0) survey.tiles[tile] = own;
 }

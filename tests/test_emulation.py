@@ -232,13 +232,13 @@ def spoilable(tmp_path_factory):
     header = sources / "emu" / "cuda_emu.h"
     header.write_text(header.read_text() + SWITCH)
     spoil(sources / "gaussian.cuh", "along_y[i] = ", "__syncthreads();", "if (!spoiled()) __syncthreads();")
-    spoil(sources / "scatter_blur.cuh", "slab.light[lane][c] = ", "__syncwarp();", "if (!spoiled()) __syncwarp();")
+    spoil(sources / "scatter_blur.cuh", "slab.light[lane] = ", "__syncwarp();", "if (!spoiled()) __syncwarp();")
     spoil(sources / "shape.cuh", " write_table(", "< count", "< count + spoiled()")
     spoil(
         sources / "gather_blur.cuh",
         " sum_rows(",
-        "double sum =",
-        "if (spoiled() && kChannels == 1 && lane == 7) return; double sum =",
+        "double sum = 0;",
+        "if (spoiled() && kChannels == 1 && lane == 7) return; double sum = 0;",
     )
     spoil(sources / "slices.cuh", " cover_pixels(", "if (pixel.at >= pixels)", "if (!spoiled() && pixel.at >= pixels)")
     spoil(sources / "edges.cuh", " mean_sides(", "if (n >= task.p.count)", "if (!spoiled() && n >= task.p.count)")

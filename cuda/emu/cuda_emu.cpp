@@ -6,6 +6,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -27,7 +28,6 @@ namespace {
 
 constexpr size_t kStack = 256 << 10;
 constexpr int kWarp = 32, kMostThreads = 1024;
-constexpr size_t kMostShared = 48 << 10;  // what a kernel gets without asking for more
 
 enum class State { kReady, kAtBlock, kAtWarp, kEnded };
 
@@ -200,9 +200,14 @@ const uint64_t* meet_warp(uint64_t value, int line) {
   return scheduler.warps[scheduler.current / kWarp].brought;
 }
 
-cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& kernel) {
+size_t& shared_limit(const void* kernel) {
+  static std::map<const void*, size_t> limits;
+  return limits.try_emplace(kernel, 48 << 10).first->second;
+}
+
+cudaError_t run_grid(const cudaLaunchConfig_t& config, size_t shared_limit, const std::function<void()>& kernel) {
   const int threads = static_cast<int>(config.blockDim.x);
-  if (threads < 1 || threads > kMostThreads || config.dynamicSmemBytes > kMostShared)
+  if (threads < 1 || threads > kMostThreads || config.dynamicSmemBytes > shared_limit)
     return cudaErrorInvalidConfiguration;
   while (static_cast<int>(scheduler.fibers.size()) < threads) scheduler.fibers.push_back(make_fiber());
   scheduler.warps.resize(kMostThreads / kWarp);

@@ -5,6 +5,7 @@
 // races within one instruction, the limits of a device, and anything about speed.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -22,6 +23,7 @@ struct dim3 {
 };
 
 enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 using cudaStream_t = void*;
 
 inline const char* cudaGetErrorString(cudaError_t error) {
@@ -40,10 +42,15 @@ namespace depthbokeh::emu {
 
 extern void* shared_memory;
 
+constexpr int kMostShared = 99 << 10;  // that a kernel may ask for on every GPU that is supported
+
 // 0: threads run from the first to the last, 1: from the last to the first, 2: shuffled anew at every turn.
 void set_order(int64_t order);
 
-cudaError_t run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& kernel);
+// Bytes of shared memory that a kernel may have.
+size_t& shared_limit(const void* kernel);
+
+cudaError_t run_grid(const cudaLaunchConfig_t& config, size_t shared_limit, const std::function<void()>& kernel);
 
 // Waits until all threads of the block that have not ended are here; whether any of them said yes.
 bool meet_block(bool vote, int line);
@@ -73,7 +80,15 @@ T unpack(uint64_t packed) {
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                const Arguments&... arguments) {
-  return depthbokeh::emu::run_grid(*config, [&] { kernel(arguments...); });
+  const size_t limit = depthbokeh::emu::shared_limit(reinterpret_cast<const void*>(kernel));
+  return depthbokeh::emu::run_grid(*config, limit, [&] { kernel(arguments...); });
+}
+
+template <typename... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute, int bytes) {
+  if (bytes > depthbokeh::emu::kMostShared) return cudaErrorInvalidConfiguration;
+  depthbokeh::emu::shared_limit(reinterpret_cast<const void*>(kernel)) = bytes;
+  return cudaSuccess;
 }
 
 inline void __syncthreads(int line = __builtin_LINE()) { depthbokeh::emu::meet_block(false, line); }
@@ -99,6 +114,13 @@ T __shfl_up_sync(unsigned, T value, unsigned step, int line = __builtin_LINE()) 
   return depthbokeh::emu::unpack<T>(values[lane < step ? lane : lane - step]);
 }
 
+template <typename T>
+T __shfl_down_sync(unsigned, T value, unsigned step, int line = __builtin_LINE()) {
+  const uint64_t* values = depthbokeh::emu::meet_warp(depthbokeh::emu::pack(value), line);
+  const unsigned lane = threadIdx.x % 32;
+  return depthbokeh::emu::unpack<T>(values[lane + step < 32 ? lane + step : lane]);
+}
+
 // Threads run one after the other, so whatever they do is atomic.
 template <typename T>
 T atomicAdd(T* to, T value) {
@@ -106,5 +128,12 @@ T atomicAdd(T* to, T value) {
   *to += value;
   return before;
 }
+
+inline float __fadd_rz(float a, float b) {
+  const double sum = double(a) + b;
+  const float rounded = static_cast<float>(sum);
+  return std::abs(double(rounded)) > std::abs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+inline int __float_as_int(float value) { return depthbokeh::emu::unpack<int>(depthbokeh::emu::pack(value)); }
 
 inline int __ffs(unsigned mask) { return __builtin_ffs(static_cast<int>(mask)); }
