@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import torch
 from scene import FOCUS, make_scene
@@ -16,11 +18,16 @@ from torch import Tensor
 from depthbokeh import composite, fuse_layers, gather_blur, ops, pyramid, scatter_blur
 from depthbokeh.edges import find_sides, unmix
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from kinks import find_kinks
+
 OPERATORS: dict[str, Callable[..., Tensor]] = {"scatter": scatter_blur, "gather": gather_blur}
-APERTURES = ("disk", "ring:0.5", "ellipse:0.6:30", "cat_eye:0.4", "polygon:6", "polygon:5:10:0.3", "gaussian")
+FEW_APERTURES = ("disk", "ring:0.5", "polygon:5:10:0.3", "gaussian")  # that go through all kernels
+APERTURES = (*FEW_APERTURES, "ellipse:0.6:30", "cat_eye:0.4", "polygon:6")
 # Relative errors allowed to values, image gradient and radius gradient. Where an end passes from pixel to pixel the
-# slope jumps, and in float rounding decides on the side.
-TOLERANCES = {torch.float64: (1e-9, 1e-9, 1e-9), torch.float32: (1e-5, 1e-5, 3e-3)}
+# slope jumps, and in float rounding decides on the side: there the radius gradient is not compared. Of
+# large radii a few ends jump a little farther off.
+TOLERANCES = {torch.float64: (1e-9, 1e-9, 1e-9), torch.float32: (1e-5, 1e-5, 1e-3)}
 
 
 def differentiate(
@@ -32,31 +39,33 @@ def differentiate(
     return [blurred.detach(), *torch.autograd.grad(blurred, (image, radius), grad)]
 
 
-def make_inputs(shape: tuple[int, ...], most: float, device: str) -> tuple[Tensor, Tensor, Tensor]:
+def make_inputs(shape: tuple[int, ...], most: float) -> tuple[Tensor, Tensor, Tensor]:
     """An image, radii up to ``most`` and a gradient of the result, float64."""
     random = torch.Generator().manual_seed(0)
-    image, grad = torch.rand(2, *shape, dtype=torch.float64, generator=random).to(device)
+    image, grad = torch.rand(2, *shape, dtype=torch.float64, generator=random)
     radius = most * torch.rand(shape[0], 1, *shape[2:], dtype=torch.float64, generator=random)
-    return image, radius.to(device), grad - 0.5
+    return image, radius, grad - 0.5
 
 
-def check_against_reference(shape: tuple[int, ...], most: float, apertures: tuple[str, ...]) -> int:
-    """Prints a line for every case and returns how many differ."""
+def check_against_reference(
+    shape: tuple[int, ...], most: float, apertures: tuple[str, ...], device: torch.device
+) -> int:
+    """Prints a line for every case and returns how many differ from the reference, which runs on ``device``."""
     failures = 0
-    inputs = make_inputs(shape, most, "cuda")
+    inputs = [values.to(device) for values in make_inputs(shape, most)]
     for aperture in apertures:
+        smooth = ~find_kinks(inputs[1], aperture)
         for name, operator in OPERATORS.items():
             expected = differentiate(lambda *args, run=operator: run(*args, backend="reference"), *inputs, aperture)
             for dtype, allowed in TOLERANCES.items():
-                rounded = [t.to(dtype) for t in inputs]
+                rounded = [t.to("cuda", dtype) for t in inputs]
                 found = differentiate(lambda *args, run=operator: run(*args, backend="native"), *rounded, aperture)
                 again = differentiate(lambda *args, run=operator: run(*args, backend="native"), *rounded, aperture)
-                # Nothing at all arrives in the hole of a ring: errors are absolute there.
-                errors = [
-                    float((one.double() - two).norm() / two.norm().clamp(min=1e-6))
-                    for one, two in zip(found, expected, strict=True)
-                ]
                 same = all(torch.equal(one, two) for one, two in zip(found, again, strict=True))
+                found = [values.to(device) for values in found]
+                if dtype is torch.float32:
+                    found[2], expected[2] = found[2] * smooth, expected[2] * smooth
+                errors = measure_errors(found, expected)
                 good = same and all(error <= most for error, most in zip(errors, allowed, strict=True))
                 figures = " ".join(f"{error:.1e}" for error in errors)
                 failures += report(good, tuple(shape), aperture, name, str(dtype)[6:], figures, same)
@@ -82,78 +91,64 @@ def check_layers() -> int:
     return report(max(errors) <= 1e-7, "layers", " ".join(f"{error:.1e}" for error in errors))
 
 
-def check_sides() -> int:
-    """The means on both sides of edges against their definition, values and gradients, float64."""
-    random = torch.Generator().manual_seed(0)
-    leaves = [torch.rand(2, n, 33, 47, dtype=torch.float64, generator=random).cuda() for n in (3, 1, 1, 1)]
-    at = torch.arange(0, leaves[1].numel(), 3, device="cuda")
-    sides = [(add + 0.4 * torch.rand(len(at), dtype=torch.float64, generator=random)).cuda() for add in (0.0, 0.6)]
-    floating = [values.requires_grad_() for values in (*leaves, *sides)]
-    results = []
-    for run in (ops.side_means, find_sides):
-        means = run(*leaves, at, *sides)
-        results.append([means.detach(), *torch.autograd.grad(means.square().sum(), floating)])
-    errors = [float((one - other).norm() / other.norm()) for one, other in zip(*results, strict=True)]
-    return report(max(errors) <= 1e-9, "edges", " ".join(f"{error:.1e}" for error in errors))
+def check_operators(device: torch.device) -> int:
+    """What surrounds the blur against its definitions, values and gradients, float64."""
+    random, failures = torch.Generator().manual_seed(0), 0
 
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, dtype=torch.float64, generator=random)
 
-def check_unmix() -> int:
-    """Mixed pixels taken apart against the definition, values and gradients, float64."""
-    random = torch.Generator().manual_seed(0)
-    sides = 1.3 * torch.rand(1000, 3, 5, dtype=torch.float64, generator=random).cuda()
-    low, high, weight = (torch.rand(3, 1000, dtype=torch.float64, generator=random)).cuda().unbind()
-    leaves = [values.requires_grad_() for values in (sides, 0.4 * low, 0.5 + high, weight.clone())]
-    failures = 0
+    maps = [draw(2, channels, 33, 47) for channels in (3, 1, 1, 1)]
+    at = torch.arange(0, maps[1].numel(), 3)
+    sides = [add + 0.4 * draw(len(at)) for add in (0.0, 0.6)]
+    failures += compare(
+        "sides",
+        lambda *leaves: ops.side_means(*leaves[:4], at.cuda(), *leaves[4:]),
+        lambda *leaves: find_sides(*leaves[:4], at.to(device), *leaves[4:]),
+        [*maps, *sides],
+        device,
+    )
+    mixtures = [1.3 * draw(1000, 3, 5), 0.4 * draw(1000), 0.5 + draw(1000), draw(1000)]
     for masked in (True, False):
-        results = []
-        for run in (ops.unmix, unmix):
-            surfaces = run(*leaves, masked=masked)
-            results.append([surfaces.detach(), *torch.autograd.grad(surfaces.square().sum(), leaves)])
-        errors = [float((one - other).norm() / other.norm()) for one, other in zip(*results, strict=True)]
-        failures += report(max(errors) <= 1e-9, "unmix", masked, " ".join(f"{error:.1e}" for error in errors))
+        kernel, definition = partial(ops.unmix, masked=masked), partial(unmix, masked=masked)
+        failures += compare(f"unmix {masked}", kernel, definition, mixtures, device)
+    for size in ((1, 1), (13, 37), (97, 101)):  # in the largest several blocks run
+        holes = [draw(2, 3, *size), draw(2, 1, *size)]
+        failures += compare(f"fill {size}", ops.push_pull, pyramid.push_pull, holes, device)
+        surfaces = [draw(2, 3, *size), 6 * draw(2, 1, *size)]
+        kernel, definition = partial(ops.fill_behind, reach=40), partial(pyramid.fill_behind, reach=40)
+        failures += compare(f"behind {size}", kernel, definition, surfaces, device)
     return failures
 
 
-def check_fill() -> int:
-    """Filled values and their gradients against the definition, float64; in the larger picture several blocks run."""
-    random, failures = torch.Generator().manual_seed(0), 0
-    for size in ((1, 1), (13, 37), (97, 101)):
-        values, grad = (torch.rand(2, 3, *size, dtype=torch.float64, generator=random).cuda() for _ in range(2))
-        weight = torch.rand(2, 1, *size, dtype=torch.float64, generator=random).cuda()
-        leaves = [values.requires_grad_(), weight.requires_grad_()]
-        results = []
-        for run in (ops.push_pull, pyramid.push_pull):
-            filled = run(*leaves)
-            results.append([filled.detach(), *torch.autograd.grad(filled, leaves, grad)])
-        errors = [
-            float((one - other).norm() / other.norm().clamp(min=1e-6)) for one, other in zip(*results, strict=True)
-        ]
-        failures += report(max(errors) <= 1e-9, "fill", size, " ".join(f"{error:.1e}" for error in errors))
-    return failures
+def compare(
+    name: str,
+    kernel: Callable[..., Tensor],
+    definition: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    device: torch.device,
+) -> int:
+    """Prints a line with the errors of result and gradients, and returns how many checks failed."""
+    results = []
+    for run, place in ((kernel, torch.device("cuda")), (definition, device)):
+        leaves = [values.to(place).requires_grad_() for values in inputs]
+        result = run(*leaves)
+        results.append([result.detach(), *torch.autograd.grad(result.square().sum(), leaves)])
+    errors = measure_errors([values.to(device) for values in results[0]], results[1])
+    return report(max(errors) <= 1e-9, name, " ".join(f"{error:.1e}" for error in errors))
 
 
-def check_behind() -> int:
-    """Surfaces carried on beneath what is nearer and their gradients against the definition, float64."""
-    random, failures = torch.Generator().manual_seed(0), 0
-    for size in ((1, 1), (13, 37), (97, 101)):
-        values = torch.rand(2, 3, *size, dtype=torch.float64, generator=random).cuda()
-        defocus = 6 * torch.rand(2, 1, *size, dtype=torch.float64, generator=random).cuda()
-        grad = torch.rand(2, 4, *size, dtype=torch.float64, generator=random).cuda()
-        leaves = [values.requires_grad_(), defocus.requires_grad_()]
-        results = []
-        for run in (ops.fill_behind, pyramid.fill_behind):
-            filled = run(*leaves, 40)
-            results.append([filled.detach(), *torch.autograd.grad(filled, leaves, grad)])
-        errors = [
-            float((one - other).norm() / other.norm().clamp(min=1e-6)) for one, other in zip(*results, strict=True)
-        ]
-        failures += report(max(errors) <= 1e-9, "behind", size, " ".join(f"{error:.1e}" for error in errors))
-    return failures
+def measure_errors(found: Sequence[Tensor], expected: Sequence[Tensor]) -> list[float]:
+    """Relative, but absolute where there is next to nothing, as in the hole of a ring."""
+    return [
+        float((one.double() - two).norm() / two.norm().clamp(min=1e-6))
+        for one, two in zip(found, expected, strict=True)
+    ]
 
 
 def check_graph() -> int:
     """A captured call, replayed with other inputs, against the same call made directly."""
-    image, radius, _ = (t.float() for t in make_inputs((1, 4, 65, 67), 9.0, "cuda"))
+    image, radius, _ = (t.float().cuda() for t in make_inputs((1, 4, 65, 67), 9.0))
     failures = 0
     for aperture in ("disk", "polygon:5:10:0.3", "gaussian"):
         stream = torch.cuda.Stream()
@@ -180,8 +175,12 @@ def main() -> int:
     shapes = [((1, 1, 1, 1), 3.0), ((1, 4, 1, 37), 40.0), ((2, 5, 37, 71), 9.0)]
     if not small:
         shapes += [((1, 3, 140, 150), 20.0), ((1, 4, 257, 509), 64.0)]
-    failures = sum(check_against_reference(shape, most, APERTURES) for shape, most in shapes)
-    failures += check_graph() + check_sides() + check_unmix() + check_fill() + check_behind() + check_layers()
+    # What is compared with runs where no sanitizer slows it down.
+    device, apertures = (torch.device("cpu"), FEW_APERTURES) if small else (torch.device("cuda"), APERTURES)
+    failures = sum(check_against_reference(shape, most, apertures, device) for shape, most in shapes)
+    failures += check_operators(device) + check_layers()
+    # Without torch's cache of memory, which hides accesses beyond it from the sanitizers, nothing can be captured.
+    failures += 0 if small else check_graph()
     print(f"{failures} failures")
     return int(failures > 0)
 

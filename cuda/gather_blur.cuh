@@ -29,10 +29,9 @@ DEPTHBOKEH_INLINE int64_t sums_at(const Picture<Real>& p, int64_t image, int64_t
   return ((image * ceil_div<int64_t>(p.channels, kChannels) + group) * p.height + y) * (p.width + 1);
 }
 
-// A warp for every row of every group of channels; a lane adds up some neighbouring pixels at a time.
+// A warp for every row of every group of channels. While some pixels are added up, the next ones are loaded.
 template <int kChannels, typename Real>
 __global__ void __launch_bounds__(kSumWarps* kWarp) sum_rows(const Picture<Real> p, Sums<kChannels>* to) {
-  constexpr int kEach = 4;
   const int64_t groups = ceil_div<int64_t>(p.channels, kChannels);
   const int64_t index = int64_t(blockIdx.x) * kSumWarps + threadIdx.x / kWarp;
   if (index >= p.batch * groups * p.height) return;
@@ -41,30 +40,34 @@ __global__ void __launch_bounds__(kSumWarps* kWarp) sum_rows(const Picture<Real>
   Sums<kChannels>* row = to + sums_at<kChannels>(p, image, group, y);
   const Real* from = p.image + (image * p.channels + group * kChannels) * p.plane() + int64_t(y) * p.width;
   const int channels = static_cast<int>(smaller<int64_t>(kChannels, p.channels - group * kChannels));
-  Real values[kChannels][kEach];
-  const auto load = [&](int x) {
-    for (int c = 0; c < kChannels; ++c)
-      for (int i = 0; i < kEach; ++i) values[c][i] = c < channels && x + i < p.width ? from[c * p.plane() + x + i] : 0;
+  constexpr int kAhead = 4;  // strips of 32 pixels
+  Real next[kAhead][kChannels];
+  const auto load = [&](int x, Real(&values)[kChannels]) {
+#pragma unroll
+    for (int c = 0; c < kChannels; ++c) values[c] = c < channels && x < p.width ? from[c * p.plane() + x] : 0;
   };
-  load(lane * kEach);
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) load(i * kWarp + lane, next[i]);
   Sums<kChannels> before = Sums<kChannels>::zero();
   if (lane == 0) row[0] = before;
-  for (int x = lane * kEach; x - lane * kEach < p.width; x += kWarp * kEach) {
-    Sums<kChannels> sums[kEach];
-    for (int c = 0; c < kChannels; ++c) {
-      double sum = 0;
-      for (int i = 0; i < kEach; ++i) sums[i].of[c] = sum += values[c][i];
-      const double own = sum;
-      for (int step = 1; step < kWarp; step *= 2) {
-        const double left = __shfl_up_sync(kWholeWarp, sum, step);
-        if (lane >= step) sum += left;
+  for (int strip = 0; strip < p.width; strip += kAhead * kWarp) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int x = strip + i * kWarp + lane;
+      Sums<kChannels> sums;
+#pragma unroll
+      for (int c = 0; c < kChannels; ++c) {
+        double sum = next[i][c];
+        for (int step = 1; step < kWarp; step *= 2) {
+          const double left = __shfl_up_sync(kWholeWarp, sum, step);
+          if (lane >= step) sum += left;
+        }
+        sums.of[c] = before.of[c] + sum;
+        before.of[c] += __shfl_sync(kWholeWarp, sum, kWarp - 1);
       }
-      for (int i = 0; i < kEach; ++i) sums[i].of[c] += before.of[c] + (sum - own);
-      before.of[c] += __shfl_sync(kWholeWarp, sum, kWarp - 1);
+      load(x + kAhead * kWarp, next[i]);
+      if (x < p.width) row[x + 1] = sums;
     }
-    load(x + kWarp * kEach);
-    for (int i = 0; i < kEach; ++i)
-      if (x + i < p.width) row[x + i + 1] = sums[i];
   }
 }
 

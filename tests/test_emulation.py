@@ -237,8 +237,8 @@ def spoilable(tmp_path_factory):
     spoil(
         sources / "gather_blur.cuh",
         " sum_rows(",
-        "double sum = 0;",
-        "if (spoiled() && kChannels == 1 && lane == 7) return; double sum = 0;",
+        "double sum =",
+        "if (spoiled() && kChannels == 1 && lane == 7) return; double sum =",
     )
     spoil(sources / "slices.cuh", " cover_pixels(", "if (pixel.at >= pixels)", "if (!spoiled() && pixel.at >= pixels)")
     spoil(sources / "edges.cuh", " mean_sides(", "if (n >= task.p.count)", "if (!spoiled() && n >= task.p.count)")
