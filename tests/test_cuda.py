@@ -6,9 +6,11 @@ emulated.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
+import warnings
 
 import pytest
 import torch
@@ -86,6 +88,18 @@ class TestFindCuda:
         assert _build.find_cuda() == toolkit
 
 
+@contextlib.contextmanager
+def waiting_refused():
+    """Within it, what waits for the GPU raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, that it does not notice everything
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @needs_gpu
 class TestGpu:
     @pytest.fixture
@@ -111,11 +125,8 @@ class TestGpu:
 
     @pytest.mark.parametrize("run", [scatter_blur, gather_blur])
     def test_waits_for_nothing(self, inputs, run):
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with waiting_refused():
             run(*inputs, backend="native")
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
     @pytest.mark.parametrize("run", [scatter_blur, gather_blur])
     def test_runs_on_the_current_stream(self, inputs, run):
@@ -146,24 +157,18 @@ class TestGpu:
 
     def test_slices_wait_for_nothing(self):
         leaves = [leaf.detach().cuda().requires_grad_() for leaf in make_layers(2)]
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with waiting_refused():
             light, total = blur_layers(DefocusLayers(*leaves), 5, Aperture.disk())
             (light.sum() + total.sum()).backward()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
     def test_fillings_and_windows_wait_for_nothing(self):
         values, weight, _ = (tensor.cuda() for tensor in make_holes((97, 101), channels=1))
         at = torch.arange(0, values.numel(), 5, device="cuda")
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with waiting_refused():
             push_pull(values.requires_grad_(), weight.requires_grad_()).sum().backward()
             fill_behind(values, weight, 9).sum().backward()
             local_extremes(values, 3)
             find_max(values, 3, at)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
     @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
     def test_on_another_device(self, inputs):
