@@ -24,10 +24,11 @@ from kinks import find_kinks
 OPERATORS: dict[str, Callable[..., Tensor]] = {"scatter": scatter_blur, "gather": gather_blur}
 FEW_APERTURES = ("disk", "ring:0.5", "polygon:5:10:0.3", "gaussian")  # that go through all kernels
 APERTURES = (*FEW_APERTURES, "ellipse:0.6:30", "cat_eye:0.4", "polygon:6")
-# Relative errors allowed to values, image gradient and radius gradient. Where an end passes from pixel to pixel the
-# slope jumps, and in float rounding decides on the side: there the radius gradient is not compared. Of
-# large radii a few ends jump a little farther off.
-TOLERANCES = {torch.float64: (1e-9, 1e-9, 1e-9), torch.float32: (1e-5, 1e-5, 1e-3)}
+# Relative errors allowed to values, image gradient, radius gradient, and the last without kinks: where an end passes
+# from pixel to pixel the slope jumps, and in float rounding decides on the side. At large radii a few ends that are
+# not counted as kinks jump, too.
+TOLERANCES = {torch.float64: (1e-9, 1e-9, 1e-9, 1e-9), torch.float32: (1e-5, 1e-5, 1e-2, 1e-3)}
+MOST_KINKS = 0.05  # of all pixels, and two more
 
 
 def differentiate(
@@ -54,7 +55,8 @@ def check_against_reference(
     failures = 0
     inputs = [values.to(device) for values in make_inputs(shape, most)]
     for aperture in apertures:
-        smooth = ~find_kinks(inputs[1], aperture)
+        kinks = find_kinks(inputs[1], aperture)
+        few = int(kinks.sum()) <= 2 + MOST_KINKS * kinks.numel()
         for name, operator in OPERATORS.items():
             expected = differentiate(lambda *args, run=operator: run(*args, backend="reference"), *inputs, aperture)
             for dtype, allowed in TOLERANCES.items():
@@ -63,10 +65,8 @@ def check_against_reference(
                 again = differentiate(lambda *args, run=operator: run(*args, backend="native"), *rounded, aperture)
                 same = all(torch.equal(one, two) for one, two in zip(found, again, strict=True))
                 found = [values.to(device) for values in found]
-                if dtype is torch.float32:
-                    found[2], expected[2] = found[2] * smooth, expected[2] * smooth
-                errors = measure_errors(found, expected)
-                good = same and all(error <= most for error, most in zip(errors, allowed, strict=True))
+                errors = measure_errors([*found, found[2] * ~kinks], [*expected, expected[2] * ~kinks])
+                good = same and few and all(error <= most for error, most in zip(errors, allowed, strict=True))
                 figures = " ".join(f"{error:.1e}" for error in errors)
                 failures += report(good, tuple(shape), aperture, name, str(dtype)[6:], figures, same)
     return failures
