@@ -27,6 +27,8 @@ _SIGMA = 0.8
 _MIXED = 1e-3
 # Squared contrast of two surfaces up to which colour says less than disparity about the share of each.
 _CONTRAST = 2e-2
+# The same where colour helps to tell which side a pixel of soft disparity is on.
+_SOFT_CONTRAST = 0.5
 # Light is a lamp's from this many times the brighter side's and as much more on, fully within the third: a glint on a
 # leaf, which belongs to the near side, is less bright.
 _OUTSHINES, _BEYOND, _RAMP = 2.0, 0.7, 0.5
@@ -117,18 +119,20 @@ def unmix(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, *, masked: b
     return was + weight[:, None] * (becomes - was)
 
 
-def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
-    """Moves what lies between two surfaces at a depth edge to the nearer one of both: nothing is there.
+def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None = None) -> Tensor:
+    """Moves what lies between two surfaces at a depth edge to one of both: nothing is there.
 
     Estimated disparity passes over from one surface to the next within some pixels. Blurred in proportion, these
-    would be a seam that is half in focus. Slopes and sharp edges stay as they are.
+    would be a seam that is half in focus. Slopes and sharp edges stay as they are. A pixel goes to the side whose
+    disparity is closer to its own or, where both sides differ much in colour, to the one that it looks like.
 
     Args:
         disparity: ``(B, 1, H, W)``.
         strength: Pixels of blur radius for every unit of disparity, ``(B, 1, 1, 1)``.
+        linear: ``(B, 3, H, W)``, all-in-focus, linear light; without it disparity alone decides.
 
     Returns:
-        ``(B, 1, H, W)``, differentiable in both.
+        ``(B, 1, H, W)``, differentiable in disparity and strength.
     """
     reach = max(1, max(disparity.shape[2:]) // _SOFT)
     with torch.no_grad():
@@ -145,8 +149,18 @@ def sharpen(disparity: Tensor, strength: Tensor) -> Tensor:
     step = values[find_max(disparity, 1, at)] - values[find_max(-disparity, 1, at)]
     steepness = step / (jump.high - jump.low).clamp(min=torch.finfo(disparity.dtype).tiny)
     between = between * smoothstep((steepness - 0.15) / 0.25)
-    change = between * (torch.where(share > 0.5, jump.high, jump.low) - jump.own)
+    is_near = (share if linear is None else _share_by_color(linear, at, jump, share)) > 0.5
+    change = between * (torch.where(is_near, jump.high, jump.low) - jump.own)
     return values.index_add(0, at, change).view_as(disparity)
+
+
+@torch.no_grad()
+def _share_by_color(linear: Tensor, at: Tensor, jump: _Jump, share: Tensor) -> Tensor:
+    """How much some pixels look like the near side of their edge, where colour says nothing as ``share`` does: (N,)."""
+    own, near, far = _take(linear, torch.stack([at, jump.top, jump.bottom])).clamp(0, 1)  # (N, 3) each
+    contrast = near - far
+    alike = ((own - far) * contrast).sum(1) + _SOFT_CONTRAST * share
+    return alike / (contrast.square().sum(1) + _SOFT_CONTRAST)
 
 
 class _Jump(NamedTuple):
@@ -157,6 +171,8 @@ class _Jump(NamedTuple):
     low: Tensor
     beyond: Tensor  # what it spans twice as far around
     strength: Tensor
+    top: Tensor  # where high comes from, as pixels numbered row by row through all pictures
+    bottom: Tensor  # where low comes from
 
 
 class _Windows(NamedTuple):
@@ -179,14 +195,14 @@ class _Windows(NamedTuple):
     def look_up(self, disparity: Tensor, strength: Tensor, at: Tensor) -> _Jump:
         """What is around some pixels, differentiable."""
         values = disparity.flatten()
+        top, bottom = find_max(disparity, self.reach, at), find_max(-disparity, self.reach, at)
         if torch.is_grad_enabled() and disparity.requires_grad:
-            top = find_max(disparity, self.reach, torch.cat([at, find_max(self.highest, self.reach, at)]))
-            bottom = find_max(-disparity, self.reach, torch.cat([at, find_max(-self.lowest, self.reach, at)]))
-            (high, higher), (low, lower) = (values[where].chunk(2) for where in (top, bottom))
+            higher = values[find_max(disparity, self.reach, find_max(self.highest, self.reach, at))]
+            lower = values[find_max(-disparity, self.reach, find_max(-self.lowest, self.reach, at))]
         else:
-            high, low, higher, lower = (maps.flatten()[at] for maps in self[1:])
+            higher, lower = self.higher.flatten()[at], self.lower.flatten()[at]
         scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
-        return _Jump(values[at], high, low, higher - lower, scale)
+        return _Jump(values[at], values[top], values[bottom], higher - lower, scale, top, bottom)
 
 
 def _find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, _Jump]:
@@ -268,12 +284,18 @@ def _around(values: Tensor, at: Tensor) -> Tensor:
     first = line // height * height  # row of the picture
     rows = (line + dy).clamp(first, first + height - 1)
     columns = (at[:, None] % width + dx).clamp(0, width - 1)
-    return values.movedim(1, -1).flatten(0, 2)[rows * width + columns]
+    return _take(values, rows * width + columns)
 
 
 def _mean(around: Tensor, weight: Tensor) -> Tensor:
     total = weight.sum(1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
     return (around * weight[..., None]).sum(1) / total
+
+
+def _take(values: Tensor, at: Tensor) -> Tensor:
+    """Some pixels, numbered row by row through all pictures: (..., C)."""
+    pixels = values[0, 0].numel()
+    return values.flatten(2)[at // pixels, :, at % pixels]
 
 
 def _put_(values: Tensor, at: Tensor, new: Tensor) -> Tensor:

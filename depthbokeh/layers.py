@@ -343,13 +343,14 @@ def fuse_layers(
     disparity, mask, image = _promote(disparity, mask, image)
     reference = disparity if disparity is not None else mask
     assert reference is not None
+    linear = None if image is None else decode(image, gamma)
     scale = torch.as_tensor(strength, dtype=reference.dtype, device=reference.device).reshape(-1, 1, 1, 1)
     if disparity is None:
         subject, rest = torch.ones_like(reference), torch.zeros_like(reference)
         plane = find_focus(reference, focus=1.0 if focus is None else focus)
     else:
         plane = find_focus(disparity, mask, image, focus)
-        disparity = sharpen(disparity, scale)
+        disparity = sharpen(disparity, scale, linear)
         subject, rest = (disparity, disparity) if mask is None else part_subject(disparity, mask)
     seen = rest if mask is None else torch.where(mask > 0.5, subject, rest)
 
@@ -358,8 +359,8 @@ def fuse_layers(
     alpha = torch.stack([1 - front, front], 1)
     depth = torch.stack([torch.minimum(subject, rest), torch.maximum(subject, rest)], 1)
     color = None
-    if image is not None:
-        edges = separate(decode(image, gamma), seen, scale, mask)
+    if linear is not None:
+        edges = separate(linear, seen, scale, mask)
         at = edges.edge[:, None]
         depth = _mix(at, depth, alpha, edges.disparity, edges.coverage)
         alpha = alpha + at * (edges.coverage - alpha)

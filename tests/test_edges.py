@@ -199,6 +199,20 @@ class TestSharpen:
         assert sharp[:383].eq(sharp[0]).all()
         assert sharp[383:].eq(sharp[-1]).all()
 
+    @pytest.mark.parametrize("shift", [-1, 0, 1])
+    def test_step_lies_where_colors_change(self, shift):
+        """Disparity passes over from column 381 to 384; beyond its middle by as much as a pixel colour knows better."""
+        soft = self.profile((0, 0.2), (380, 0.2), (385, 0.8), (768, 0.8))
+        dark_then_bright = (torch.arange(768.0) >= 383 + shift).float().expand(1, 3, 8, -1)
+        sharp = sharpen(soft, STRENGTH, dark_then_bright)[0, 0, 4]
+        step = torch.where(torch.arange(768) < 383 + shift, 0.2, 0.8)
+        assert torch.allclose(sharp, step, atol=1e-6)
+
+    def test_step_stays_in_the_middle_where_both_sides_look_alike(self):
+        soft = self.profile((0, 0.2), (380, 0.2), (385, 0.8), (768, 0.8))
+        noise = 0.5 + 0.05 * torch.rand(1, 3, 8, 768, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(sharpen(soft, STRENGTH, noise), sharpen(soft, STRENGTH))
+
     def test_slope_stays(self):
         slope = self.profile((0, 0.0), (768, 3.0))
         assert torch.equal(sharpen(slope, STRENGTH), slope)
