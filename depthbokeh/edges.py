@@ -157,7 +157,7 @@ def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None = None) -
 @torch.no_grad()
 def _share_by_color(linear: Tensor, at: Tensor, jump: _Jump, share: Tensor) -> Tensor:
     """How much some pixels look like the near side of their edge, where colour says nothing as ``share`` does: (N,)."""
-    own, near, far = _take(linear, torch.stack([at, jump.top, jump.bottom])).clamp(0, 1)  # (N, 3) each
+    own, near, far = _take(linear, torch.stack([at, jump.top, jump.bottom])).clamp(0, 1).unbind()  # (N, 3) each
     contrast = near - far
     alike = ((own - far) * contrast).sum(1) + _SOFT_CONTRAST * share
     return alike / (contrast.square().sum(1) + _SOFT_CONTRAST)
