@@ -191,17 +191,20 @@ def _find_step(reach: int) -> int:
 def render_hidden(layers: DefocusLayers, shape: Aperture, whole: Whole, backend: Backend) -> Tensor:
     """The picture of the far surfaces alone, gone on smoothly beneath all that is nearer: (B, 3, H, W)."""
     assert layers.color is not None
-    free = torch.ones_like(layers.alpha[:, 0])
-    color, defocus = torch.zeros_like(layers.color[:, 0]), torch.zeros_like(free)
-    for layer in range(len(layers)):  # what is farthest at every pixel
-        seen = torch.minimum(layers.alpha[:, layer], free)
-        color, defocus = color + seen * layers.color[:, layer], defocus + seen * layers.defocus[:, layer]
+    surfaces = zip(layers.alpha.unbind(1), layers.color.unbind(1), layers.defocus.unbind(1), strict=True)
+    alpha, color, defocus = next(surfaces)
+    seen = alpha.clamp(max=1)
+    color, defocus, free = seen * color, seen * defocus, 1 - seen
+    for alpha, beyond, behind in surfaces:  # what is farthest at every pixel
+        seen = torch.minimum(alpha, free)
+        color, defocus = torch.addcmul(color, seen, beyond), torch.addcmul(defocus, seen, behind)
         free = free - seen
     step = _find_step(whole.reach)
     if step > 1:
         color, defocus = (F.avg_pool2d(values, step, ceil_mode=True) for values in (color, defocus))
     known = fill_behind(_dim(color, whole.brightest), defocus, whole.reach // step)
-    light = torch.cat([known[:, :3], torch.ones_like(defocus)], 1)
-    spread = scatter_blur(light, known[:, 3:].abs() / step, shape, backend=backend)
-    filled = spread[:, :3] / spread[:, 3:].clamp(min=_LEAST)
+    color, defocus = torch.split(known, [3, 1], 1)
+    spread = scatter_blur(torch.cat([color, torch.ones_like(defocus)], 1), defocus.abs() / step, shape, backend=backend)
+    light, share = torch.split(spread, [3, 1], 1)
+    filled = light / share.clamp(min=_LEAST)
     return filled if step == 1 else enlarge(filled, step, *layers.alpha.shape[3:])

@@ -146,8 +146,8 @@ def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None = None) -
     between = between * _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)
     # A third surface between the two is flat; what passes over from one to the other is steep.
     values = disparity.flatten()
-    step = values[find_max(disparity, 1, at)] - values[find_max(-disparity, 1, at)]
-    steepness = step / (jump.high - jump.low).clamp(min=torch.finfo(disparity.dtype).tiny)
+    largest, smallest = values[torch.stack([find_max(disparity, 1, at), find_max(-disparity, 1, at)])].unbind()
+    steepness = (largest - smallest) / (jump.high - jump.low).clamp(min=torch.finfo(disparity.dtype).tiny)
     between = between * smoothstep((steepness - 0.15) / 0.25)
     is_near = (share if linear is None else _share_by_color(linear, at, jump, share)) > 0.5
     change = between * (torch.where(is_near, jump.high, jump.low) - jump.own)
@@ -196,13 +196,16 @@ class _Windows(NamedTuple):
         """What is around some pixels, differentiable."""
         values = disparity.flatten()
         top, bottom = find_max(disparity, self.reach, at), find_max(-disparity, self.reach, at)
+        places = [at, top, bottom]
         if torch.is_grad_enabled() and disparity.requires_grad:
-            higher = values[find_max(disparity, self.reach, find_max(self.highest, self.reach, at))]
-            lower = values[find_max(-disparity, self.reach, find_max(-self.lowest, self.reach, at))]
+            places.append(find_max(disparity, self.reach, find_max(self.highest, self.reach, at)))
+            places.append(find_max(-disparity, self.reach, find_max(-self.lowest, self.reach, at)))
+            own, high, low, higher, lower = values[torch.stack(places)].unbind()
         else:
+            own, high, low = values[torch.stack(places)].unbind()
             higher, lower = self.higher.flatten()[at], self.lower.flatten()[at]
         scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
-        return _Jump(values[at], values[top], values[bottom], higher - lower, scale, top, bottom)
+        return _Jump(own, high, low, higher - lower, scale, top, bottom)
 
 
 def _find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, _Jump]:

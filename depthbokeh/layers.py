@@ -17,7 +17,6 @@ from .enlarging import enlarge
 from .fill import push_pull
 from .optics import signed_defocus
 from .steps import smoothstep
-from .windows import local_max
 
 Focus = float | Tensor | tuple[float, float] | tuple[float, float, float, float] | None
 
@@ -354,10 +353,11 @@ def fuse_layers(
         subject, rest = (disparity, disparity) if mask is None else part_subject(disparity, mask)
     seen = rest if mask is None else torch.where(mask > 0.5, subject, rest)
 
-    front = torch.ones_like(seen) if mask is None else torch.where(subject >= rest, mask, 1 - mask)
+    in_front = subject >= rest
+    front = torch.ones_like(seen) if mask is None else torch.where(in_front, mask, 1 - mask)
     # The far and the near surface of every pixel: (B, 2, 1, H, W).
     alpha = torch.stack([1 - front, front], 1)
-    depth = torch.stack([torch.minimum(subject, rest), torch.maximum(subject, rest)], 1)
+    depth = torch.stack([torch.where(in_front, rest, subject), torch.where(in_front, subject, rest)], 1)
     color = None
     if linear is not None:
         edges = separate(linear, seen, scale, mask)
@@ -403,8 +403,9 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     # Both sides as coarse means over 4 x 4 pixels. Well within, either side is sure; elsewhere it counts only where
     # nothing surer is near.
     reach = max(1, max(disparity.shape[2:]) // 400)
-    sure = -local_max(F.max_pool2d(-sides, 4, ceil_mode=True), reach)
-    inner, outer = _fill_coarsely(disparity.repeat(2, 1, 1, 1), sides, sure).chunk(2)
+    sure = -F.max_pool2d(F.max_pool2d(-sides, 4, ceil_mode=True), 2 * reach + 1, 1, reach)
+    squared = sides.square()
+    inner, outer = _fill_coarsely(disparity.repeat(2, 1, 1, 1), squared, sure).chunk(2)
     contrast = inner - outer
     least = 1e-3 * (disparity.amax((1, 2, 3), keepdim=True) - disparity.amin((1, 2, 3), keepdim=True)) + 1e-12
     contrast = torch.where(contrast.abs() < least, least, contrast)
@@ -412,17 +413,16 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     height = (disparity - outer) / contrast
     as_subject, as_rest = smoothstep((torch.cat([height, 1 - height]) - 0.5) / 0.3).chunk(2)
     occluder = smoothstep((height - 1.1) / 0.15) * (contrast > 0)
-    own = mask.square() * as_subject
-    other = outside.square() * torch.maximum(_refine(sure[batch:], mask), as_rest) * (1 - occluder)
-    subject, rest = push_pull(disparity.repeat(2, 1, 1, 1), torch.cat([own, other])).chunk(2)
-    return subject, rest + outside.square() * occluder * (disparity - rest)
+    within, without = squared.chunk(2)
+    other = without * torch.maximum(_refine(sure[batch:], mask), as_rest) * (1 - occluder)
+    subject, rest = push_pull(disparity.repeat(2, 1, 1, 1), torch.cat([within * as_subject, other])).chunk(2)
+    return subject, rest + without * occluder * (disparity - rest)
 
 
 def _fill_coarsely(values: Tensor, weight: Tensor, sure: Tensor) -> Tensor:
-    """Means of values over 4 x 4 pixels, filled in from where it is ``sure``, which is as coarse."""
-    squared = weight.square()
-    known = F.avg_pool2d(squared, 4, ceil_mode=True)
-    means = F.avg_pool2d(values * squared, 4, ceil_mode=True) / known.clamp(min=1e-9)
+    """Weighted means of values over 4 x 4 pixels, filled in from where it is ``sure``, which is as coarse."""
+    known = F.avg_pool2d(weight, 4, ceil_mode=True)
+    means = F.avg_pool2d(values * weight, 4, ceil_mode=True) / known.clamp(min=1e-9)
     return _refine(push_pull(means, (1e-3 * known + sure.square()) / (1 + 1e-3)), values)
 
 

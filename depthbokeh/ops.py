@@ -80,9 +80,7 @@ def take_slice(layers: Sequence[Tensor], index: int) -> tuple[Tensor, Tensor]:
     return light, radius
 
 
-def take_slice_backward(
-    grads: tuple[Tensor, Tensor], layers: Sequence[Tensor], index: int, to: Sequence[Tensor]
-) -> None:
+def take_slice_backward(grads: Sequence[Tensor], layers: Sequence[Tensor], index: int, to: Sequence[Tensor]) -> None:
     """Adds the gradients to ``layers`` to ``to``, of the same shapes."""
     torch.ops.depthbokeh.take_slice_backward(*grads, *layers, index, *to)
 

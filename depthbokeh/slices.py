@@ -97,11 +97,12 @@ class _BlurSlices(torch.autograd.Function):
         light = layers[0].new_zeros(color[:, 0].shape)
         total = layers[1].new_zeros(alpha[:, 0].shape)
         kept = []
-        for index in range(count - 1, -1, -1):
-            spread = scatter_blur(*ops.take_slice(layers, index), shape, backend="native")
-            before, total = total, ops.cover(spread, total, light)
-            if keep:
-                kept += [spread, before]
+        for group in reversed(_group(count, color.device)):
+            spreads = scatter_blur(*_take_slices(layers, group), shape, backend="native")
+            for spread in reversed(spreads.chunk(len(group))):
+                before, total = total, ops.cover(spread, total, light)
+                if keep:
+                    kept += [spread, before]
         ctx.count, ctx.shape = count, shape
         ctx.save_for_backward(color, alpha, defocus, origin, scale, total, *kept)
         return light, total
@@ -113,13 +114,35 @@ class _BlurSlices(torch.autograd.Function):
         layers = [values.contiguous() for values in inputs]
         grads = [torch.zeros_like(values) for values in layers]
         grad_light, grad_total = grad_light.contiguous(), grad_total.clone(memory_format=torch.contiguous_format)
-        for index in range(ctx.count):
-            at = 2 * (ctx.count - 1 - index)
-            spread, before = kept[at : at + 2]
-            grad_spread = ops.cover_backward(grad_light, spread, before, after, grad_total)
-            light, radius = ops.take_slice(layers, index)
-            ops.take_slice_backward(
-                ops.gather_blur_backward(grad_spread, radius, light, ctx.shape), layers, index, grads
-            )
-            after = before
+        for group in _group(ctx.count, grad_light.device):
+            grad_spreads = []
+            for index in group:
+                at = 2 * (ctx.count - 1 - index)
+                spread, before = kept[at : at + 2]
+                grad_spreads.append(ops.cover_backward(grad_light, spread, before, after, grad_total))
+                after = before
+            light, radius = _take_slices(layers, group)
+            grad_slices = ops.gather_blur_backward(_join(grad_spreads), radius, light, ctx.shape)
+            for index, *grad_slice in zip(group, *(grad.chunk(len(group)) for grad in grad_slices), strict=True):
+                ops.take_slice_backward(grad_slice, layers, index, grads)
         return *grads, None, None, None
+
+
+def _group(count: int, device: torch.device) -> list[range]:
+    """The slices that are blurred at once, from the back on.
+
+    One by one they need the least memory. A GPU takes them all together: its host would be busy with starting kernels
+    for longer than they run.
+    """
+    size = count if device.type == "cuda" else 1
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _take_slices(layers: list[Tensor], group: range) -> tuple[Tensor, Tensor]:
+    """Light and blur radius of some slices, one after the other along the first axis."""
+    lights, radii = zip(*(ops.take_slice(layers, index) for index in group), strict=True)
+    return _join(lights), _join(radii)
+
+
+def _join(slices: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    return slices[0] if len(slices) == 1 else torch.cat(slices)

@@ -43,6 +43,20 @@ def test_kernels_equal_the_definition(native, count, slices, aperture):
             assert (value - other).abs().max() < least * other.abs().max()
 
 
+@pytest.mark.parametrize("size", [2, 5])
+def test_slices_blurred_at_once_are_the_same(native, monkeypatch, size):
+    """As on a GPU."""
+    leaves = make_layers(2)
+    expected = differentiate(lambda layers: blur_layers(layers, 5, DISK), leaves)
+    groups = [range(first, min(first + size, 5)) for first in range(0, 5, size)]
+    monkeypatch.setattr("depthbokeh.slices._group", lambda count, device: groups)
+    for values, others in zip(
+        differentiate(lambda layers: blur_layers(layers, 5, DISK), leaves), expected, strict=True
+    ):
+        for value, other in zip(values, others, strict=True):
+            torch.testing.assert_close(value, other, rtol=1e-12, atol=1e-12)
+
+
 def test_one_slice_equals_the_definition_where_surfaces_are_missing(native):
     alpha, defocus, color = (leaf.detach() for leaf in make_layers(2))
     alpha[..., :20], alpha[:, 1, ..., 30:] = 0, 1
