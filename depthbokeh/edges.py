@@ -27,8 +27,9 @@ _SIGMA = 0.8
 _MIXED = 1e-3
 # Squared contrast of two surfaces up to which colour says less than disparity about the share of each.
 _CONTRAST = 2e-2
-# The same where colour helps to tell which side a pixel of soft disparity is on.
-_SOFT_CONTRAST = 0.5
+# The same where colour helps to tell which side a pixel of soft disparity is on, and how far from all mixtures of both
+# sides' colours its own may be for that.
+_SOFT_CONTRAST, _OFF_LINE = 0.5, 1 / 16
 # Light is a lamp's from this many times the brighter side's and as much more on, fully within the third: a glint on a
 # leaf, which belongs to the near side, is less bright.
 _OUTSHINES, _BEYOND, _RAMP = 2.0, 0.7, 0.5
@@ -156,11 +157,17 @@ def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None = None) -
 
 @torch.no_grad()
 def _share_by_color(linear: Tensor, at: Tensor, jump: _Jump, share: Tensor) -> Tensor:
-    """How much some pixels look like the near side of their edge, where colour says nothing as ``share`` does: (N,)."""
+    """How much some pixels look like the near side of their edge, where colour says nothing as ``share`` does: (N,).
+
+    What is no mixture of both sides' colours, such as a pixel of a texture, says nothing.
+    """
     own, near, far = _take(linear, torch.stack([at, jump.top, jump.bottom])).clamp(0, 1).unbind()  # (N, 3) each
-    contrast = near - far
-    alike = ((own - far) * contrast).sum(1) + _SOFT_CONTRAST * share
-    return alike / (contrast.square().sum(1) + _SOFT_CONTRAST)
+    contrast, own = near - far, own - far
+    squared, along = contrast.square().sum(1), (own * contrast).sum(1)
+    mixture = (along / squared.clamp(min=torch.finfo(share.dtype).tiny)).clamp(0, 1)
+    off = (own - mixture[:, None] * contrast).square().sum(1)
+    doubt = _SOFT_CONTRAST + off / _OFF_LINE**2
+    return (along + doubt * share) / (squared + doubt)
 
 
 class _Jump(NamedTuple):
