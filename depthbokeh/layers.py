@@ -411,7 +411,10 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     contrast = torch.where(contrast.abs() < least, least, contrast)
     # 0: as what is around the subject, 1: as the subject. A subject is seldom behind all that is around it.
     height = (disparity - outer) / contrast
-    as_subject, as_rest = smoothstep((torch.cat([height, 1 - height]) - 0.5) / 0.3).chunk(2)
+    belongs = smoothstep((torch.cat([height, 1 - height]) - 0.5) / 0.3)
+    # Where both are equally near, disparity tells no side from the other: it belongs to either.
+    told = smoothstep(contrast.abs() / least - 1).repeat(2, 1, 1, 1)
+    as_subject, as_rest = (1 - told * (1 - belongs)).chunk(2)
     occluder = smoothstep((height - 1.1) / 0.15) * (contrast > 0)
     within, without = squared.chunk(2)
     other = without * torch.maximum(_refine(sure[batch:], mask), as_rest) * (1 - occluder)

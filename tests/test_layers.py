@@ -167,6 +167,16 @@ class TestPartSubject:
         assert torch.allclose(subject[deep], disparity[deep], atol=1e-6)
         assert torch.allclose(rest[away], disparity[away], atol=1e-6)
 
+    @pytest.mark.parametrize("strip", [0.5, 0.1])
+    @pytest.mark.parametrize("soften", [0, 2])
+    def test_subject_as_near_as_what_is_around_it_stays_there(self, strip, soften):
+        """Disparity that does not know the subject is no reason to take it for unknown and put it at 0."""
+        disparity, mask = torch.full((1, 1, 64, 96), 0.5), blur(box_mask(), soften)
+        disparity[..., :4] = strip
+        subject, rest = part_subject(disparity, mask)
+        assert (subject - 0.5).abs()[mask > 0].max() < 1e-5
+        assert (rest - disparity).abs()[mask == 0].max() < 1e-5
+
     def test_occluder_outside_the_mask_stays_in_front(self):
         mask, disparity = box_mask(), 0.2 + 0.4 * box_mask()
         mask[..., 48:, :] = 0  # the lower part is hidden by something nearer, up to the subject's edge
