@@ -191,13 +191,12 @@ def _find_step(reach: int) -> int:
 def render_hidden(layers: DefocusLayers, shape: Aperture, whole: Whole, backend: Backend) -> Tensor:
     """The picture of the far surfaces alone, gone on smoothly beneath all that is nearer: (B, 3, H, W)."""
     assert layers.color is not None
-    surfaces = zip(layers.alpha.unbind(1), layers.color.unbind(1), layers.defocus.unbind(1), strict=True)
-    alpha, color, defocus = next(surfaces)
-    seen = alpha.clamp(max=1)
-    color, defocus, free = seen * color, seen * defocus, 1 - seen
-    for alpha, beyond, behind in surfaces:  # what is farthest at every pixel
-        seen = torch.minimum(alpha, free)
-        color, defocus = torch.addcmul(color, seen, beyond), torch.addcmul(defocus, seen, behind)
+    free = torch.ones_like(layers.alpha[:, 0])
+    color, defocus = torch.zeros_like(layers.color[:, 0]), torch.zeros_like(free)
+    parts = (layers.alpha, layers.color, layers.defocus)
+    for alpha, own, depth in zip(*(values.unbind(1) for values in parts), strict=True):
+        seen = torch.minimum(alpha, free)  # what is farthest at every pixel
+        color, defocus = torch.addcmul(color, seen, own), torch.addcmul(defocus, seen, depth)
         free = free - seen
     step = _find_step(whole.reach)
     if step > 1:

@@ -201,12 +201,12 @@ class _Windows(NamedTuple):
 
     def look_up(self, disparity: Tensor, strength: Tensor, at: Tensor) -> _Jump:
         """What is around some pixels, differentiable."""
-        values = disparity.flatten()
-        top, bottom = find_max(disparity, self.reach, at), find_max(-disparity, self.reach, at)
+        values, negative = disparity.flatten(), -disparity
+        top, bottom = find_max(disparity, self.reach, at), find_max(negative, self.reach, at)
         places = [at, top, bottom]
         if torch.is_grad_enabled() and disparity.requires_grad:
             places.append(find_max(disparity, self.reach, find_max(self.highest, self.reach, at)))
-            places.append(find_max(-disparity, self.reach, find_max(-self.lowest, self.reach, at)))
+            places.append(find_max(negative, self.reach, find_max(-self.lowest, self.reach, at)))
             own, high, low, higher, lower = values[torch.stack(places)].unbind()
         else:
             own, high, low = values[torch.stack(places)].unbind()
