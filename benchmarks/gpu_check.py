@@ -16,7 +16,7 @@ from scene import FOCUS, make_scene
 from torch import Tensor
 
 from depthbokeh import composite, fuse_layers, gather_blur, ops, pyramid, scatter_blur
-from depthbokeh.edges import find_sides, unmix
+from depthbokeh.edges import find_surfaces, move_to_sides
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from kinks import find_kinks
@@ -98,20 +98,17 @@ def check_operators(device: torch.device) -> int:
     def draw(*shape: int) -> Tensor:
         return torch.rand(shape, dtype=torch.float64, generator=random)
 
-    maps = [draw(2, channels, 33, 47) for channels in (3, 1, 1, 1)]
-    at = torch.arange(0, maps[1].numel(), 3)
-    sides = [add + 0.4 * draw(len(at)) for add in (0.0, 0.6)]
-    failures += compare(
-        "sides",
-        lambda *leaves: ops.side_means(*leaves[:4], at.cuda(), *leaves[4:]),
-        lambda *leaves: find_sides(*leaves[:4], at.to(device), *leaves[4:]),
-        [*maps, *sides],
-        device,
-    )
-    mixtures = [1.3 * draw(1000, 3, 5), 0.4 * draw(1000), 0.5 + draw(1000), draw(1000)]
-    for masked in (True, False):
-        kernel, definition = partial(ops.unmix, masked=masked), partial(unmix, masked=masked)
-        failures += compare(f"unmix {masked}", kernel, definition, mixtures, device)
+    light, disparity, mask = (values.double().repeat(2, 1, 1, 1) for values in make_scene(97, 101))
+    strength = torch.tensor([4.0, 20.0], dtype=torch.float64).view(2, 1, 1, 1)
+    disparity = disparity + 0.01 * draw(*disparity.shape)
+    for reach in (1, 2, 5):
+        kernel, definition = (
+            lambda at, strength, run=run, reach=reach: run(at, strength, light.to(at), reach)
+            for run in (ops.sharpen, move_to_sides)
+        )
+        failures += compare(f"sharpen {reach}", kernel, definition, [disparity, strength], device)
+    kernel, definition = (lambda *leaves, run=run: torch.cat(run(*leaves), 1) for run in (ops.separate, find_surfaces))
+    failures += compare("separate", kernel, definition, [light, disparity, strength, mask], device)
     for size in ((1, 1), (13, 37), (97, 101)):  # in the largest several blocks run
         holes = [draw(2, 3, *size), draw(2, 1, *size)]
         failures += compare(f"fill {size}", ops.push_pull, pyramid.push_pull, holes, device)

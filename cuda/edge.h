@@ -1,12 +1,12 @@
-// Depth edges, and the mathematics of one neighbour of a pixel of them: shared by the CPU and CUDA kernels. What it
-// counts, and for which side, is defined in depthbokeh/edges.py.
+// Depth edges: how far there is one, and the mathematics of one neighbour of its pixels, shared by the CPU and CUDA
+// kernels. All of it is defined in depthbokeh/edges.py.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <limits>
 
-#include "disk.h"
+#include "windows.h"
 
 namespace depthbokeh {
 
@@ -14,29 +14,22 @@ constexpr int kSideValues = 5;  // red, green, blue, disparity, mask
 constexpr int kDisparity = 3, kMask = 4;
 constexpr int kReach = 2;  // neighbours are up to two steps along rows and columns away
 constexpr double kSigma = 0.8, kMixed = 1e-3;
+constexpr double kJump = 1;  // counts fully from so many pixels of blur radius on
 // A side begins at this share of the way from low to high and has all of it after as much again.
 constexpr double kBegin = 0.35, kPass = 0.3;
 
-// Pictures with depth edges: `at` are the pixels of the edges, numbered row by row through all pictures and ascending,
-// `low` and `high` the disparities of the far and the near side of each of them.
+// Pictures with depth edges.
 template <typename Real>
-struct EdgePixels {
-  const Real* color;      // (B, 3, H, W), linear light
+struct EdgeInputs {
+  const Real* color;      // (B, 3, H, W), linear light, or null
   const Real* disparity;  // (B, 1, H, W)
-  const Real* edge;       // (B, 1, H, W), 0..1
+  const Real* strength;   // (B,): pixels of blur radius for every unit of disparity
   const Real* mask;       // (B, 1, H, W) or null
+  int64_t batch;
   int height, width;
-  const int64_t* at;  // (N,)
-  const Real *low, *high;
-  int64_t count;
 
   DEPTHBOKEH_INLINE int64_t plane() const { return int64_t(height) * width; }
-};
-
-// Gradients to all of them; `mask` may be null.
-template <typename Real>
-struct EdgeGrads {
-  Real *color, *disparity, *edge, *mask, *low, *high;
+  DEPTHBOKEH_INLINE int64_t pixels() const { return batch * plane(); }
 };
 
 template <typename Real>
@@ -59,6 +52,34 @@ template <typename Real>
 DEPTHBOKEH_INLINE Real not_zero(Real value) {
   return value > kLeastDivisor<Real> ? value : kLeastDivisor<Real>;
 }
+
+// How far disparity jumps at a pixel: what it spans within the windows around it and within those twice as wide.
+template <typename Real>
+struct Jump {
+  Real high, low, higher, lower, strength;
+
+  DEPTHBOKEH_INLINE Jump(const Extremes<Real>& e, int64_t at, Real strength_)
+      : high(e.highest[at]), low(e.lowest[at]), higher(e.higher[at]), lower(e.lower[at]), strength(strength_) {}
+
+  DEPTHBOKEH_INLINE Real span() const { return high - low; }
+  // A slope spans half as much, which makes 0.
+  DEPTHBOKEH_INLINE Real size() const { return 2 * span() - (higher - lower); }
+  DEPTHBOKEH_INLINE Real position() const { return 2 * std::abs(strength) * size() / Real(kJump) - 1; }
+  DEPTHBOKEH_INLINE Real weight() const { return step_smoothly(position()); }
+};
+
+template <typename Real>
+struct JumpGrads {
+  Real high, low, higher, lower, strength;
+
+  // From the gradient to the jump's weight.
+  DEPTHBOKEH_INLINE JumpGrads(const Jump<Real>& jump, Real grad) {
+    const Real moved = grad * step_slope(jump.position()) * 2 / Real(kJump);
+    const Real sized = moved * std::abs(jump.strength);
+    high = 2 * sized, low = -2 * sized, higher = -sized, lower = sized;
+    strength = moved * jump.size() * (Real(jump.strength > 0) - Real(jump.strength < 0));
+  }
+};
 
 // What a neighbour counts by its distance, whose square is dy^2 + dx^2.
 inline double weigh_distance(int square) { return std::exp(-square / (2 * kSigma * kSigma)); }

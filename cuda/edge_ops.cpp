@@ -1,7 +1,6 @@
-// The operator on depth edges: schemas, and its CPU side from tensors to kernels.
+// The operators on depth edges: schemas, and their CPU side from tensors to kernels.
 #include <torch/csrc/stable/library.h>
 
-#include <algorithm>
 #include <optional>
 #include <tuple>
 
@@ -12,59 +11,64 @@
 namespace depthbokeh {
 namespace {
 
-// The kernels walk through `at` stripe by stripe.
-void check_order(const EdgeTensors& inputs) {
-  const int64_t *first = inputs.at.const_data_ptr<int64_t>(), *last = first + inputs.at.numel();
-  STD_TORCH_CHECK(
-      std::is_sorted(first, last) && (first == last || (*first >= 0 && last[-1] < inputs.disparity.numel())),
-      "at must ascend within the pictures");
+Tensor sharpen_cpu(const Tensor& disparity, const Tensor& strength, const std::optional<Tensor>& linear,
+                   int64_t reach) {
+  const EdgeTensors tensors(linear, disparity, strength, std::nullopt);
+  Tensor to = tensors.empty_map(1);
+  dispatch(to, [&](auto real) {
+    using Real = decltype(real);
+    sharpen(tensors.inputs<Real>(), reach, to.mutable_data_ptr<Real>());
+  });
+  return to;
 }
 
-Tensor side_means_cpu(const Tensor& color, const Tensor& disparity, const Tensor& edge,
-                      const std::optional<Tensor>& mask, const Tensor& at, const Tensor& low, const Tensor& high) {
-  const EdgeTensors inputs(color, disparity, edge, mask, at, low, high);
-  check_order(inputs);
-  Tensor means = torch::stable::new_empty(inputs.color, {at.numel(), 3, kSideValues});
-  dispatch(inputs.color, [&](auto real) {
+std::tuple<Tensor, Tensor> sharpen_backward_cpu(const Tensor& grad, const Tensor& disparity, const Tensor& strength,
+                                                const std::optional<Tensor>& linear, int64_t reach) {
+  const EdgeTensors tensors(linear, disparity, strength, std::nullopt);
+  const Tensor outer = tensors.check_map(grad, 1, kGradExpected);
+  Tensor to_disparity = tensors.empty_map(1), to_strength = tensors.empty_strength();
+  dispatch(outer, [&](auto real) {
     using Real = decltype(real);
-    side_means(inputs.pixels<Real>(), means.mutable_data_ptr<Real>());
+    sharpen_backward(tensors.inputs<Real>(), reach, outer.const_data_ptr<Real>(), to_disparity.mutable_data_ptr<Real>(),
+                     to_strength.mutable_data_ptr<Real>());
   });
-  return means;
+  return {to_disparity, to_strength};
 }
 
-using Grads = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-Grads side_means_backward_cpu(const Tensor& grad, const Tensor& color, const Tensor& disparity, const Tensor& edge,
-                              const std::optional<Tensor>& mask, const Tensor& at, const Tensor& low,
-                              const Tensor& high) {
-  const EdgeTensors inputs(color, disparity, edge, mask, at, low, high);
-  check_order(inputs);
-  const Tensor means = inputs.check_grad(grad);
-  const auto zeros = [](const Tensor& like) { return torch::stable::new_zeros(like, like.sizes()); };
-  Grads grads = {zeros(inputs.color), zeros(inputs.disparity), zeros(inputs.edge),
-                 zeros(inputs.mask),  zeros(inputs.low),       zeros(inputs.high)};
-  dispatch(inputs.color, [&](auto real) {
+std::tuple<Tensor, Tensor> separate_cpu(const Tensor& linear, const Tensor& disparity, const Tensor& strength,
+                                        const std::optional<Tensor>& mask) {
+  const EdgeTensors tensors(linear, disparity, strength, mask);
+  Tensor edge = tensors.empty_map(1), surfaces = tensors.empty_map(kSurfaceValues);
+  dispatch(edge, [&](auto real) {
     using Real = decltype(real);
-    const EdgeGrads<Real> to = {std::get<0>(grads).mutable_data_ptr<Real>(),
-                                std::get<1>(grads).mutable_data_ptr<Real>(),
-                                std::get<2>(grads).mutable_data_ptr<Real>(),
-                                inputs.masked ? std::get<3>(grads).mutable_data_ptr<Real>() : nullptr,
-                                std::get<4>(grads).mutable_data_ptr<Real>(),
-                                std::get<5>(grads).mutable_data_ptr<Real>()};
-    side_means_backward(inputs.pixels<Real>(), means.const_data_ptr<Real>(), to);
+    separate(tensors.inputs<Real>(), edge.mutable_data_ptr<Real>(), surfaces.mutable_data_ptr<Real>());
   });
-  return grads;
+  return {edge, surfaces};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> separate_backward_cpu(const Tensor& grad_edge, const Tensor& grad_surfaces,
+                                                                 const Tensor& linear, const Tensor& disparity,
+                                                                 const Tensor& strength,
+                                                                 const std::optional<Tensor>& mask) {
+  return differentiate_separation(grad_edge, grad_surfaces, EdgeTensors(linear, disparity, strength, mask),
+                                  [](const auto& inputs, const auto* edge, const auto* surfaces, const auto& to) {
+                                    separate_backward(inputs, edge, surfaces, to);
+                                  });
 }
 
 }  // namespace
 }  // namespace depthbokeh
 
 STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
-  m.def(depthbokeh::kSideMeans);
-  m.def(depthbokeh::kSideMeansBackward);
+  m.def(depthbokeh::kSharpen);
+  m.def(depthbokeh::kSharpenBackward);
+  m.def(depthbokeh::kSeparate);
+  m.def(depthbokeh::kSeparateBackward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {
-  m.impl("side_means", TORCH_BOX(&depthbokeh::side_means_cpu));
-  m.impl("side_means_backward", TORCH_BOX(&depthbokeh::side_means_backward_cpu));
+  m.impl("sharpen", TORCH_BOX(&depthbokeh::sharpen_cpu));
+  m.impl("sharpen_backward", TORCH_BOX(&depthbokeh::sharpen_backward_cpu));
+  m.impl("separate", TORCH_BOX(&depthbokeh::separate_cpu));
+  m.impl("separate_backward", TORCH_BOX(&depthbokeh::separate_backward_cpu));
 }

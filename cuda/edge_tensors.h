@@ -2,59 +2,82 @@
 #pragma once
 
 #include <optional>
+#include <tuple>
 
-#include "edge.h"
 #include "tensors.h"
+#include "unmix.h"
 
 namespace depthbokeh {
 
+constexpr const char* kGradExpected = "grad must be of its result's size, dtype and device";
+
 // Tensors as the kernels want them.
 struct EdgeTensors {
-  Tensor color, disparity, edge, mask, at, low, high;  // without a mask, that is the disparity again
-  bool masked;
+  Tensor disparity, strength;
+  std::optional<Tensor> color, mask;
 
-  EdgeTensors(const Tensor& color_, const Tensor& disparity_, const Tensor& edge_, const std::optional<Tensor>& mask_,
-              const Tensor& at_, const Tensor& low_, const Tensor& high_)
-      : color(torch::stable::contiguous(color_)),
-        disparity(torch::stable::contiguous(disparity_)),
-        edge(torch::stable::contiguous(edge_)),
-        mask(mask_ ? torch::stable::contiguous(*mask_) : disparity),
-        at(torch::stable::contiguous(at_)),
-        low(torch::stable::contiguous(low_)),
-        high(torch::stable::contiguous(high_)),
-        masked(mask_.has_value()) {
-    const ScalarType type = color.scalar_type();
-    STD_TORCH_CHECK(type == ScalarType::Float || type == ScalarType::Double, "color must be float32 or float64");
-    STD_TORCH_CHECK(color.dim() == 4 && color.size(1) == 3, "color must be (B, 3, H, W)");
-    for (const Tensor* t : {&disparity, &edge, &mask})
-      STD_TORCH_CHECK(t->scalar_type() == type && t->dim() == 4 && t->size(0) == color.size(0) && t->size(1) == 1 &&
-                          t->size(2) == color.size(2) && t->size(3) == color.size(3),
-                      "disparity, edge and mask must be (B, 1, H, W) of the colour's size and dtype");
-    for (const Tensor* t : {&low, &high})
-      STD_TORCH_CHECK(t->scalar_type() == type && t->numel() == at.numel(), "low and high must be one for every pixel");
-    STD_TORCH_CHECK(color.size(2) < (1 << 24) && color.size(3) < (1 << 24), "sides must be below 2^24");
-    STD_TORCH_CHECK(at.dim() == 1 && at.scalar_type() == ScalarType::Long, "at must be (N,) int64");
-    for (const Tensor* t : {&disparity, &edge, &mask, &at, &low, &high})
-      STD_TORCH_CHECK(t->device() == color.device(), "all tensors of an edge must be on one device");
+  EdgeTensors(const std::optional<Tensor>& color_, const Tensor& disparity_, const Tensor& strength_,
+              const std::optional<Tensor>& mask_)
+      : disparity(torch::stable::contiguous(disparity_)), strength(torch::stable::contiguous(strength_)) {
+    const ScalarType type = disparity.scalar_type();
+    STD_TORCH_CHECK(type == ScalarType::Float || type == ScalarType::Double, "disparity must be float32 or float64");
+    STD_TORCH_CHECK(disparity.dim() == 4 && disparity.size(1) == 1, "disparity must be (B, 1, H, W)");
+    for (int axis : {2, 3})
+      STD_TORCH_CHECK(disparity.size(axis) > 0 && disparity.size(axis) < (1 << 24),
+                      "sides must be from 1 to below 2^24");
+    STD_TORCH_CHECK(strength.numel() == disparity.size(0) && strength.scalar_type() == type &&
+                        strength.device() == disparity.device(),
+                    "strength must be one for every picture, of the disparity's dtype and device");
+    if (color_) color = check_map(*color_, 3, "linear must be (B, 3, H, W) of the disparity's size, dtype and device");
+    if (mask_) mask = check_map(*mask_, 1, "mask must be (B, 1, H, W) of the disparity's size, dtype and device");
   }
+
+  // A tensor of the pictures' size, contiguous.
+  Tensor check_map(const Tensor& map, int64_t channels, const char* expected) const {
+    STD_TORCH_CHECK(map.dim() == 4 && map.size(0) == disparity.size(0) && map.size(1) == channels &&
+                        map.size(2) == disparity.size(2) && map.size(3) == disparity.size(3) &&
+                        map.scalar_type() == disparity.scalar_type() && map.device() == disparity.device(),
+                    expected);
+    return torch::stable::contiguous(map);
+  }
+
+  Tensor empty_map(int64_t channels) const {
+    return torch::stable::new_empty(disparity, {disparity.size(0), channels, disparity.size(2), disparity.size(3)});
+  }
+
+  Tensor empty_strength() const { return torch::stable::new_empty(strength, strength.sizes()); }
 
   template <typename Real>
-  EdgePixels<Real> pixels() const {
-    return {color.const_data_ptr<Real>(),    disparity.const_data_ptr<Real>(),
-            edge.const_data_ptr<Real>(),     masked ? mask.const_data_ptr<Real>() : nullptr,
-            static_cast<int>(color.size(2)), static_cast<int>(color.size(3)),
-            at.const_data_ptr<int64_t>(),    low.const_data_ptr<Real>(),
-            high.const_data_ptr<Real>(),     at.numel()};
-  }
-
-  // The gradient of the means, as the kernels want it.
-  Tensor check_grad(const Tensor& grad) const {
-    const Tensor means = torch::stable::contiguous(grad);
-    STD_TORCH_CHECK(means.numel() == at.numel() * 3 * kSideValues && means.scalar_type() == color.scalar_type(),
-                    "grad must be (N, 3, 5) of the colour's dtype");
-    STD_TORCH_CHECK(means.device() == color.device(), "grad must be on the colour's device");
-    return means;
+  EdgeInputs<Real> inputs() const {
+    return {color ? color->const_data_ptr<Real>() : nullptr,
+            disparity.const_data_ptr<Real>(),
+            strength.const_data_ptr<Real>(),
+            mask ? mask->const_data_ptr<Real>() : nullptr,
+            disparity.size(0),
+            static_cast<int>(disparity.size(2)),
+            static_cast<int>(disparity.size(3))};
   }
 };
+
+// The gradients to linear, disparity, strength and mask, which is empty without one; backward(inputs, grad_edge,
+// grad_surfaces, to) writes them.
+template <typename Backward>
+std::tuple<Tensor, Tensor, Tensor, Tensor> differentiate_separation(const Tensor& grad_edge,
+                                                                    const Tensor& grad_surfaces,
+                                                                    const EdgeTensors& tensors,
+                                                                    const Backward& backward) {
+  const Tensor edge = tensors.check_map(grad_edge, 1, kGradExpected);
+  const Tensor surfaces = tensors.check_map(grad_surfaces, kSurfaceValues, kGradExpected);
+  Tensor to_color = tensors.empty_map(3), to_disparity = tensors.empty_map(1), to_strength = tensors.empty_strength();
+  Tensor to_mask = tensors.mask ? tensors.empty_map(1) : torch::stable::new_empty(edge, {0});
+  dispatch(edge, [&](auto real) {
+    using Real = decltype(real);
+    const SeparateGrads<Real> to = {to_color.mutable_data_ptr<Real>(), to_disparity.mutable_data_ptr<Real>(),
+                                    to_strength.mutable_data_ptr<Real>(),
+                                    tensors.mask ? to_mask.mutable_data_ptr<Real>() : nullptr};
+    backward(tensors.inputs<Real>(), edge.const_data_ptr<Real>(), surfaces.const_data_ptr<Real>(), to);
+  });
+  return {to_color, to_disparity, to_strength, to_mask};
+}
 
 }  // namespace depthbokeh

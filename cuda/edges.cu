@@ -1,6 +1,7 @@
 // The CUDA side of the operators on depth edges, from tensors to kernels.
 #include <torch/csrc/stable/library.h>
 
+#include <algorithm>
 #include <tuple>
 
 #include "edge_tensors.h"
@@ -10,62 +11,146 @@
 namespace depthbokeh::cuda {
 namespace {
 
+int64_t count_edge_blocks(int64_t pixels) { return ceil_div<int64_t>(pixels, kEdgeThreads); }
+
 template <typename Real>
-EdgeTask<Real> task_of(const EdgeTensors& inputs) {
-  EdgeTask<Real> task;
-  task.p = inputs.pixels<Real>();
-  task.pixels = inputs.disparity.numel();
+Windows<Real> windows_of(const EdgeInputs<Real>& p, int64_t reach) {
+  const int64_t most = std::max(p.height, p.width);  // wider windows see no more
+  return {p.disparity, p.batch, p.height, p.width, static_cast<int>(std::min(reach, most))};
+}
+
+template <typename Real>
+Extremes<Real> make_maps(Launcher& launcher, int64_t pixels) {
+  Real* maps = launcher.scratch<Real>(4 * pixels);
+  return {maps, maps + pixels, maps + 2 * pixels, maps + 3 * pixels};
+}
+
+// The extremes around every pixel of the disparity.
+template <typename Real>
+Extremes<Real> find_extremes(Launcher& launcher, const EdgeInputs<Real>& p, int64_t reach) {
+  const Windows<Real> windows = windows_of(p, reach);
+  const Extremes<Real> to = make_maps<Real>(launcher, p.pixels());
+  const int64_t blocks = ceil_div<int64_t>(p.pixels(), kWindowThreads);
+  // What is within the rows lies where the larger windows' extremes will.
+  launcher.run(search_rows<Real>, blocks, kWindowThreads, 0, windows, to.higher, to.lower);
+  launcher.run(search_columns<Real>, blocks, kWindowThreads, 0, windows, to.higher, to.lower, to);
+  launcher.run(join_corners<Real>, blocks, kWindowThreads, 0, windows, to);
+  return to;
+}
+
+// Adds the gradients to the extremes within windows to those of the values they come from.
+template <typename Real>
+void add_extremes(Launcher& launcher, const EdgeInputs<Real>& p, int64_t reach, const ExtremeGrads<Real>& grads,
+                  Real* to) {
+  const Windows<Real> windows = windows_of(p, reach);
+  const int64_t n = p.pixels(), blocks = ceil_div<int64_t>(n, kWindowThreads);
+  Real *highest = launcher.scratch<Real>(2 * n), *lowest = highest + n;
+  int* places = launcher.scratch<int>(4 * n);
+  const Origins columns = {places, places + n}, rows = {places + 2 * n, places + 3 * n};
+  launcher.run(locate_in_rows<Real>, blocks, kWindowThreads, 0, windows, highest, lowest, columns);
+  launcher.run(locate_in_columns<Real>, blocks, kWindowThreads, 0, windows, static_cast<const Real*>(highest),
+               static_cast<const Real*>(lowest), rows);
+  launcher.run(gather_in_columns<Real>, blocks, kWindowThreads, 0, windows, rows, grads, highest, lowest);
+  launcher.run(gather_in_rows<Real>, blocks, kWindowThreads, 0, windows, columns, ExtremeGrads<Real>{highest, lowest},
+               to);
+}
+
+template <typename Real>
+EdgeTask<Real> find_edges(Launcher& launcher, const EdgeInputs<Real>& p, Real* edge) {
+  EdgeTask<Real> task = {p, find_extremes(launcher, p, 1), edge};
   for (int square = 0; square <= kReach * kReach; ++square) task.falloff[square] = Real(weigh_distance(square));
+  launcher.run(weigh_edges<Real>, count_edge_blocks(p.pixels()), kEdgeThreads, 0, p, task.extremes, edge);
   return task;
 }
 
-int64_t count_edge_blocks(int64_t pixels) { return ceil_div<int64_t>(pixels, kEdgeThreads); }
-
-Tensor side_means_cuda(const Tensor& color, const Tensor& disparity, const Tensor& edge,
-                       const std::optional<Tensor>& mask, const Tensor& at, const Tensor& low, const Tensor& high) {
-  const EdgeTensors inputs(color, disparity, edge, mask, at, low, high);
-  Launcher launcher(inputs.color);
-  Tensor means = torch::stable::new_empty(inputs.color, {at.numel(), 3, kSideValues});
-  dispatch(inputs.color, [&](auto real) {
+Tensor sharpen_cuda(const Tensor& disparity, const Tensor& strength, const std::optional<Tensor>& linear,
+                    int64_t reach) {
+  const EdgeTensors tensors(linear, disparity, strength, std::nullopt);
+  Launcher launcher(disparity);
+  Tensor to = tensors.empty_map(1);
+  dispatch(to, [&](auto real) {
     using Real = decltype(real);
-    launcher.run(mean_sides<Real>, count_edge_blocks(at.numel()), kEdgeThreads, 0, task_of<Real>(inputs),
-                 means.mutable_data_ptr<Real>());
+    const EdgeInputs<Real> p = tensors.inputs<Real>();
+    const Extremes<Real> extremes = find_extremes(launcher, p, reach);
+    launcher.run(sharpen_pixels<Real>, count_edge_blocks(p.pixels()), kEdgeThreads, 0, p, windows_of(p, reach),
+                 extremes, to.mutable_data_ptr<Real>());
   });
-  return means;
+  return to;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> side_means_backward_cuda(
-    const Tensor& grad, const Tensor& color, const Tensor& disparity, const Tensor& edge,
-    const std::optional<Tensor>& mask, const Tensor& at, const Tensor& low, const Tensor& high) {
-  const EdgeTensors inputs(color, disparity, edge, mask, at, low, high);
-  STD_TORCH_CHECK(at.numel() < (int64_t(1) << 31) - 1, "there are too many pixels at edges");
-  const Tensor means = inputs.check_grad(grad);
-  Launcher launcher(inputs.color);
-  const auto empty = [](const Tensor& like) { return torch::stable::new_empty(like, like.sizes()); };
-  Tensor to_color = empty(inputs.color), to_disparity = empty(inputs.disparity), to_edge = empty(inputs.edge);
-  Tensor to_mask = empty(inputs.mask), to_low = empty(inputs.low), to_high = empty(inputs.high);
-  Tensor marks = torch::stable::new_zeros(inputs.disparity, inputs.disparity.sizes(), ScalarType::Int);
-  dispatch(inputs.color, [&](auto real) {
+std::tuple<Tensor, Tensor> sharpen_backward_cuda(const Tensor& grad, const Tensor& disparity, const Tensor& strength,
+                                                 const std::optional<Tensor>& linear, int64_t reach) {
+  const EdgeTensors tensors(linear, disparity, strength, std::nullopt);
+  const Tensor outer = tensors.check_map(grad, 1, kGradExpected);
+  Launcher launcher(disparity);
+  Tensor to_disparity = tensors.empty_map(1), to_strength = tensors.empty_strength();
+  dispatch(outer, [&](auto real) {
     using Real = decltype(real);
-    const EdgeTask<Real> task = task_of<Real>(inputs);
-    const Real* from = means.const_data_ptr<Real>();
-    SideGrads<Real>* sides = launcher.scratch<SideGrads<Real>>(at.numel());
-    int* mark = marks.mutable_data_ptr<int32_t>();
-    launcher.run(differentiate_sides<Real>, count_edge_blocks(at.numel()), kEdgeThreads, 0, task, from, sides, mark,
-                 to_low.mutable_data_ptr<Real>(), to_high.mutable_data_ptr<Real>());
-    const EdgeGrads<Real> to = {to_color.mutable_data_ptr<Real>(), to_disparity.mutable_data_ptr<Real>(),
-                                to_edge.mutable_data_ptr<Real>(),  to_mask.mutable_data_ptr<Real>(),
-                                to_low.mutable_data_ptr<Real>(),   to_high.mutable_data_ptr<Real>()};
-    launcher.run(gather_sides<Real>, count_edge_blocks(task.pixels), kEdgeThreads, 0, task, from,
-                 static_cast<const SideGrads<Real>*>(sides), static_cast<const int*>(mark), to);
+    const EdgeInputs<Real> p = tensors.inputs<Real>();
+    const Windows<Real> windows = windows_of(p, reach);
+    const Extremes<Real> extremes = find_extremes(launcher, p, reach);
+    Real* around = launcher.scratch<Real>(2 * p.pixels());
+    const SharpenGrads<Real> grads = {make_maps<Real>(launcher, p.pixels()), around, around + p.pixels()};
+    Real* to = to_disparity.mutable_data_ptr<Real>();
+    const int64_t blocks = count_edge_blocks(p.plane());  // of a picture
+    StrengthSum* sums = launcher.scratch<StrengthSum>(p.batch * blocks);
+    launcher.run(sharpen_pixels_backward<Real>, p.batch * blocks, kEdgeThreads, sizeof(SharedStrength), p, windows,
+                 extremes, outer.const_data_ptr<Real>(), grads, to, sums);
+    launcher.run(add_up_strength<Real>, p.batch, kEdgeThreads, sizeof(SharedStrength),
+                 static_cast<const StrengthSum*>(sums), blocks, to_strength.mutable_data_ptr<Real>());
+    add_extremes(launcher, p, 1, ExtremeGrads<Real>{grads.largest, grads.smallest}, to);
+    add_extremes(launcher, p, windows.reach, ExtremeGrads<Real>{grads.extremes.highest, grads.extremes.lowest}, to);
+    add_extremes(launcher, p, 2 * windows.reach, ExtremeGrads<Real>{grads.extremes.higher, grads.extremes.lower}, to);
   });
-  return {to_color, to_disparity, to_edge, to_mask, to_low, to_high};
+  return {to_disparity, to_strength};
+}
+
+std::tuple<Tensor, Tensor> separate_cuda(const Tensor& linear, const Tensor& disparity, const Tensor& strength,
+                                         const std::optional<Tensor>& mask) {
+  const EdgeTensors tensors(linear, disparity, strength, mask);
+  Launcher launcher(disparity);
+  Tensor edge = tensors.empty_map(1), surfaces = tensors.empty_map(kSurfaceValues);
+  dispatch(edge, [&](auto real) {
+    using Real = decltype(real);
+    const EdgeInputs<Real> p = tensors.inputs<Real>();
+    const EdgeTask<Real> task = find_edges(launcher, p, edge.mutable_data_ptr<Real>());
+    launcher.run(separate_pixels<Real>, count_edge_blocks(p.pixels()), kEdgeThreads, 0, task,
+                 surfaces.mutable_data_ptr<Real>());
+  });
+  return {edge, surfaces};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> separate_backward_cuda(const Tensor& grad_edge, const Tensor& grad_surfaces,
+                                                                  const Tensor& linear, const Tensor& disparity,
+                                                                  const Tensor& strength,
+                                                                  const std::optional<Tensor>& mask) {
+  const EdgeTensors tensors(linear, disparity, strength, mask);
+  Launcher launcher(disparity);
+  return differentiate_separation(
+      grad_edge, grad_surfaces, tensors, [&](const auto& p, const auto* to_edge, const auto* to_surfaces, auto to) {
+        using Real = std::remove_pointer_t<decltype(to.disparity)>;
+        const EdgeTask<Real> task = find_edges(launcher, p, launcher.scratch<Real>(p.pixels()));
+        const EdgeMaps<Real> maps = {launcher.scratch<SideGrads<Real>>(p.pixels()), launcher.scratch<Real>(p.pixels()),
+                                     make_maps<Real>(launcher, p.pixels())};
+        launcher.run(differentiate_sides<Real>, count_edge_blocks(p.pixels()), kEdgeThreads, 0, task, to_surfaces, maps,
+                     to);
+        const int64_t blocks = count_edge_blocks(p.plane());  // of a picture
+        StrengthSum* sums = launcher.scratch<StrengthSum>(p.batch * blocks);
+        launcher.run(gather_sides<Real>, p.batch * blocks, kEdgeThreads, sizeof(SharedStrength), task, to_edge, maps,
+                     to, sums);
+        launcher.run(add_up_strength<Real>, p.batch, kEdgeThreads, sizeof(SharedStrength),
+                     static_cast<const StrengthSum*>(sums), blocks, to.strength);
+        add_extremes(launcher, p, 1, ExtremeGrads<Real>{maps.extremes.highest, maps.extremes.lowest}, to.disparity);
+        add_extremes(launcher, p, 2, ExtremeGrads<Real>{maps.extremes.higher, maps.extremes.lower}, to.disparity);
+      });
 }
 
 }  // namespace
 }  // namespace depthbokeh::cuda
 
 DEPTHBOKEH_CUDA_LIBRARY(m) {
-  m.impl("side_means", TORCH_BOX(&depthbokeh::cuda::side_means_cuda));
-  m.impl("side_means_backward", TORCH_BOX(&depthbokeh::cuda::side_means_backward_cuda));
+  m.impl("sharpen", TORCH_BOX(&depthbokeh::cuda::sharpen_cuda));
+  m.impl("sharpen_backward", TORCH_BOX(&depthbokeh::cuda::sharpen_backward_cuda));
+  m.impl("separate", TORCH_BOX(&depthbokeh::cuda::separate_cuda));
+  m.impl("separate_backward", TORCH_BOX(&depthbokeh::cuda::separate_backward_cuda));
 }

@@ -1,23 +1,96 @@
-// The colours on both sides of depth edges in CUDA. A thread owns a pixel of an edge and looks at those around it. For
-// the gradient a thread owns a pixel of the picture and looks for the pixels of edges that have looked at it: no two
-// threads add to one place.
+// Depth edges in CUDA: soft ones made sharp, and mixed pixels taken apart. A thread owns a pixel. For the gradient
+// every pixel gathers what those around that have looked at it have to say: no two threads add to one place.
 #pragma once
 
-#include "device.cuh"
-#include "edge.h"
+#include "sharpen.h"
+#include "survey.cuh"
+#include "unmix.h"
+#include "windows.cuh"
 
 namespace depthbokeh::cuda {
 
-constexpr int kEdgeThreads = 256;
+constexpr int kEdgeThreads = kSurveyThreads;
+
+// The gradient to a picture's strength: every block has a sum, and a block for every picture adds them up.
+struct StrengthSum {
+  double value;
+
+  DEPTHBOKEH_INLINE void add(const StrengthSum& other) { value += other.value; }
+};
+using SharedStrength = StrengthSum[kEdgeThreads];
+
+template <typename Real>
+__global__ void __launch_bounds__(kEdgeThreads)
+    add_up_strength(const StrengthSum* sums, int64_t blocks, Real* to_strength) {
+  DEPTHBOKEH_SHARED(SharedStrength, shared);
+  StrengthSum own = {0};
+  for (int64_t i = threadIdx.x; i < blocks; i += kEdgeThreads) own.add(sums[blockIdx.x * blocks + i]);
+  own = reduce_block(shared, own);
+  if (threadIdx.x == 0) to_strength[blockIdx.x] = Real(own.value);
+}
+
+template <typename Real>
+__global__ void __launch_bounds__(kEdgeThreads)
+    sharpen_pixels(const __grid_constant__ EdgeInputs<Real> p, const __grid_constant__ Windows<Real> w,
+                   const __grid_constant__ Extremes<Real> e, Real* to) {
+  const int64_t at = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x;
+  if (at >= p.pixels()) return;
+  SoftPixel<Real> pixel(Jump<Real>(e, at, p.strength[at / p.plane()]), p.disparity[at]);
+  Real change = 0;
+  if (pixel.is_between()) {
+    pixel.look_around(p, w, at);
+    change = pixel.change();
+  }
+  to[at] = pixel.own + change;
+}
+
+// Gradients to what is around every pixel: within one pixel, within the windows, within those twice as wide.
+template <typename Real>
+struct SharpenGrads {
+  Extremes<Real> extremes;
+  Real *largest, *smallest;
+};
+
+// `to_disparity` gets the gradient to every pixel's own value.
+template <typename Real>
+__global__ void __launch_bounds__(kEdgeThreads)
+    sharpen_pixels_backward(const __grid_constant__ EdgeInputs<Real> p, const __grid_constant__ Windows<Real> w,
+                            const __grid_constant__ Extremes<Real> e, const Real* grad,
+                            const __grid_constant__ SharpenGrads<Real> to, Real* to_disparity, StrengthSum* strength) {
+  DEPTHBOKEH_SHARED(SharedStrength, shared);
+  const Pixel own(p.plane());
+  StrengthSum sum = {0};
+  if (own.at < p.plane()) {
+    const int64_t at = own.picture * p.plane() + own.at;
+    SoftPixel<Real> pixel(Jump<Real>(e, at, p.strength[own.picture]), p.disparity[at]);
+    SoftGrads<Real> grads = {grad[at], 0, 0, {pixel.jump, 0}};
+    if (pixel.is_between()) {
+      pixel.look_around(p, w, at);
+      grads = pixel.differentiate(grad[at]);
+    }
+    to_disparity[at] = grads.own;
+    to.extremes.highest[at] = grads.jump.high, to.extremes.lowest[at] = grads.jump.low;
+    to.extremes.higher[at] = grads.jump.higher, to.extremes.lower[at] = grads.jump.lower;
+    to.largest[at] = grads.largest, to.smallest[at] = grads.smallest;
+    sum.value = grads.jump.strength;
+  }
+  sum = reduce_block(shared, sum);
+  if (threadIdx.x == 0) strength[blockIdx.x] = sum;
+}
+
+template <typename Real>
+__global__ void __launch_bounds__(kEdgeThreads)
+    weigh_edges(const __grid_constant__ EdgeInputs<Real> p, const __grid_constant__ Extremes<Real> e, Real* edge) {
+  const int64_t at = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x;
+  if (at < p.pixels()) edge[at] = Jump<Real>(e, at, p.strength[at / p.plane()]).weight();
+}
 
 template <typename Real>
 struct EdgeTask {
-  EdgePixels<Real> p;
-  int64_t pixels;                          // of all pictures
+  EdgeInputs<Real> p;
+  Extremes<Real> extremes;
+  const Real* edge;                        // (B, 1, H, W)
   Real falloff[kReach * kReach + 1] = {};  // by the squared distance
-
-  // `at` is not checked for what lies beyond the pictures, as that would mean waiting for the device: it gets NaN.
-  DEPTHBOKEH_INLINE bool exists(int64_t n) const { return p.at[n] >= 0 && p.at[n] < pixels; }
 };
 
 // What the pixel of an edge makes of its neighbours: totals of what they count and means, of the near side and the far.
@@ -37,22 +110,24 @@ struct SideGrads {
 template <typename Real>
 struct EdgePixel {
   const EdgeTask<Real>& task;
-  int64_t picture;
+  int64_t picture, where;  // in its picture
   int row, column;
-  Real low, per_span;
+  Real low, high, per_span;
 
-  __device__ EdgePixel(const EdgeTask<Real>& task_, int64_t n)
+  __device__ EdgePixel(const EdgeTask<Real>& task_, int64_t at)
       : task(task_),
-        picture(task.p.at[n] / task.p.plane()),
-        row(static_cast<int>(task.p.at[n] % task.p.plane() / task.p.width)),
-        column(static_cast<int>(task.p.at[n] % task.p.width)),
-        low(task.p.low[n]),
-        per_span(1 / not_zero(task.p.high[n] - low)) {}
+        picture(at / task.p.plane()),
+        where(at % task.p.plane()),
+        row(static_cast<int>(where / task.p.width)),
+        column(static_cast<int>(where % task.p.width)),
+        low(task.extremes.lowest[at]),
+        high(task.extremes.highest[at]),
+        per_span(1 / not_zero(high - low)) {}
 
   // Calls visit(tap, values, falloff, edge) for all neighbours; those at the border count again for the ones beyond it.
   template <typename Visit>
   __device__ void for_each_tap(const Visit& visit) const {
-    const EdgePixels<Real>& p = task.p;
+    const EdgeInputs<Real>& p = task.p;
 #pragma unroll
     for (int dy = -kReach; dy <= kReach; ++dy)
 #pragma unroll
@@ -68,13 +143,13 @@ struct EdgePixel {
   }
 
   // What is at a pixel of the picture; returns how far that is one of an edge.
-  __device__ Real read(int64_t where, Real (&values)[kSideValues]) const {
-    const EdgePixels<Real>& p = task.p;
-    const int64_t at = picture * p.plane() + where;
-    for (int c = 0; c < 3; ++c) values[c] = p.color[(3 * picture + c) * p.plane() + where];
+  __device__ Real read(int64_t there, Real (&values)[kSideValues]) const {
+    const EdgeInputs<Real>& p = task.p;
+    const int64_t at = picture * p.plane() + there;
+    for (int c = 0; c < 3; ++c) values[c] = p.color[(3 * picture + c) * p.plane() + there];
     values[kDisparity] = p.disparity[at];
     values[kMask] = p.mask ? p.mask[at] : 0;
-    return p.edge[at];
+    return task.edge[at];
   }
 
   __device__ SideTotals<Real> add_up() const {
@@ -92,6 +167,17 @@ struct EdgePixel {
     }
     return found;
   }
+
+  // Both sides and the pixel itself.
+  __device__ void list_sides(const SideTotals<Real>& found, Real (&sides)[3 * kSideValues]) const {
+    Real own[kSideValues];
+    read(where, own);
+    for (int c = 0; c < kSideValues; ++c) {
+      sides[c] = found.mean[0][c];
+      sides[kSideValues + c] = found.mean[1][c];
+      sides[2 * kSideValues + c] = own[c];
+    }
+  }
 };
 
 // The gradient to what a neighbour counts for one side.
@@ -102,60 +188,79 @@ DEPTHBOKEH_INLINE Real grad_of_weight(const SideGrads<Real>& grads, int side, co
   return grad;
 }
 
-// A thread for every pixel of an edge. `means`: (N, 3, kSideValues).
-template <typename Real>
-__global__ void __launch_bounds__(kEdgeThreads) mean_sides(const __grid_constant__ EdgeTask<Real> task, Real* means) {
-  const int64_t n = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x;
-  if (n >= task.p.count) return;
-  means += n * 3 * kSideValues;
-  if (!task.exists(n)) {
-    for (int i = 0; i < 3 * kSideValues; ++i) means[i] = Real(NAN);
-    return;
-  }
-  const EdgePixel<Real> pixel(task, n);
-  const SideTotals<Real> found = pixel.add_up();
-  Real own[kSideValues];
-  pixel.read(task.p.at[n] % task.p.plane(), own);
-  for (int c = 0; c < kSideValues; ++c) {
-    means[c] = found.mean[0][c];
-    means[kSideValues + c] = found.mean[1][c];
-    means[2 * kSideValues + c] = own[c];
-  }
-}
-
-// A thread for every pixel of an edge: its gradients to low and high, and what its neighbours must know of it. `marks`,
-// (B, H, W), gets 1 + the number of the first edge pixel that lies there; 0 where none does.
+// `surfaces`: (B, kSurfaceValues, H, W).
 template <typename Real>
 __global__ void __launch_bounds__(kEdgeThreads)
-    differentiate_sides(const __grid_constant__ EdgeTask<Real> task, const Real* grad, SideGrads<Real>* to, int* marks,
-                        Real* low, Real* high) {
-  const int64_t n = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x;
-  if (n >= task.p.count) return;
-  if (!task.exists(n)) {
-    low[n] = high[n] = Real(NAN);
+    separate_pixels(const __grid_constant__ EdgeTask<Real> task, Real* surfaces) {
+  const EdgeInputs<Real>& p = task.p;
+  const int64_t at = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x, plane = p.plane();
+  if (at >= p.pixels()) return;
+  const EdgePixel<Real> pixel(task, at);
+  surfaces += at + (kSurfaceValues - 1) * pixel.picture * plane;
+  if (task.edge[at] > 0) {
+    Real sides[3 * kSideValues], becomes[kSurfaceValues];
+    pixel.list_sides(pixel.add_up(), sides);
+    Mixture<Real>(sides, pixel.low, pixel.high, task.edge[at], p.mask).write(becomes);
+    for (int i = 0; i < kSurfaceValues; ++i) surfaces[i * plane] = becomes[i];
     return;
   }
-  const int64_t at = task.p.at[n];
-  if (n == 0 || task.p.at[n - 1] != at) marks[at] = static_cast<int>(n) + 1;
-  const EdgePixel<Real> pixel(task, n);
-  const SideTotals<Real> found = pixel.add_up();
-  SideGrads<Real> grads = {pixel.low, pixel.per_span, {}, {}};
-  for (int side = 0; side < 2; ++side)
-    for (int c = 0; c < kSideValues; ++c) {
-      grads.side[side][c] = grad[(n * 3 + side) * kSideValues + c] / found.total[side];
-      grads.offset[side] += grads.side[side][c] * found.mean[side][c];
-    }
-  Real low_sum = 0, high_sum = 0;
-  pixel.for_each_tap([&](const Tap<Real>& tap, const Real(&values)[kSideValues], Real falloff, Real edge) {
-    const Real near = grad_of_weight(grads, 0, values), far = grad_of_weight(grads, 1, values);
-    const Real moved =
-        differentiate_tap(tap, values[0], values[1], values[2], edge, pixel.per_span, falloff, near, far).moved;
-    low_sum += moved * (tap.height - 1);
-    high_sum -= moved * tap.height;
-  });
-  to[n] = grads;
-  low[n] = low_sum;
-  high[n] = high_sum;
+  surfaces[kCoverage * plane] = surfaces[(kCoverage + 1) * plane] = 1;
+  for (int c = 0; c < 3; ++c)
+    surfaces[(kFarColor + c) * plane] = surfaces[(kNearColor + c) * plane] =
+        p.color[at + (2 * pixel.picture + c) * plane];
+  surfaces[kFarDisparity * plane] = surfaces[kNearDisparity * plane] = p.disparity[at];
+}
+
+// What is kept of the pixels of edges on the way back: what their neighbours must know of them, and the gradients to
+// how far there is an edge and to its sides' disparities.
+template <typename Real>
+struct EdgeMaps {
+  SideGrads<Real>* sides;
+  Real* weight;
+  Extremes<Real> extremes;
+};
+
+// `grad`: of the surfaces. What there is to every pixel itself is written to `to`.
+template <typename Real>
+__global__ void __launch_bounds__(kEdgeThreads)
+    differentiate_sides(const __grid_constant__ EdgeTask<Real> task, const Real* grad,
+                        const __grid_constant__ EdgeMaps<Real> maps, const __grid_constant__ SeparateGrads<Real> to) {
+  const EdgeInputs<Real>& p = task.p;
+  const int64_t at = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x, plane = p.plane();
+  if (at >= p.pixels()) return;
+  const EdgePixel<Real> pixel(task, at);
+  Real becoming[kSurfaceValues], to_sides[3 * kSideValues] = {}, low = 0, high = 0, weight = 0;
+  for (int i = 0; i < kSurfaceValues; ++i) becoming[i] = grad[at + ((kSurfaceValues - 1) * pixel.picture + i) * plane];
+  Real* own = to_sides + 2 * kSideValues;
+  if (task.edge[at] > 0) {
+    const SideTotals<Real> found = pixel.add_up();
+    Real sides[3 * kSideValues];
+    pixel.list_sides(found, sides);
+    Mixture<Real>(sides, pixel.low, pixel.high, task.edge[at], p.mask)
+        .differentiate(becoming, to_sides, low, high, weight);
+    SideGrads<Real> grads = {pixel.low, pixel.per_span, {}, {}};
+    for (int side = 0; side < 2; ++side)
+      for (int c = 0; c < kSideValues; ++c) {
+        grads.side[side][c] = to_sides[side * kSideValues + c] / found.total[side];
+        grads.offset[side] += grads.side[side][c] * found.mean[side][c];
+      }
+    pixel.for_each_tap([&](const Tap<Real>& tap, const Real(&values)[kSideValues], Real falloff, Real edge) {
+      const Real near = grad_of_weight(grads, 0, values), far = grad_of_weight(grads, 1, values);
+      const Real moved =
+          differentiate_tap(tap, values[0], values[1], values[2], edge, pixel.per_span, falloff, near, far).moved;
+      low += moved * (tap.height - 1);
+      high -= moved * tap.height;
+    });
+    maps.sides[at] = grads;
+  } else {
+    for (int c = 0; c < 3; ++c) own[c] = becoming[kFarColor + c] + becoming[kNearColor + c];
+    own[kDisparity] = becoming[kFarDisparity] + becoming[kNearDisparity];
+  }
+  for (int c = 0; c < 3; ++c) to.color[at + (2 * pixel.picture + c) * plane] = own[c];
+  to.disparity[at] = own[kDisparity];
+  if (to.mask) to.mask[at] = own[kMask];
+  maps.weight[at] = weight;
+  maps.extremes.lowest[at] = low, maps.extremes.highest[at] = high;
 }
 
 // One pixel of the picture, which gathers what the pixels of edges around have to say to it.
@@ -194,42 +299,43 @@ struct Neighbour {
   }
 };
 
-// A thread for every pixel of the pictures.
+// `grad`: of where there are edges. Adds to `to`, and to the gradients of the extremes.
 template <typename Real>
 __global__ void __launch_bounds__(kEdgeThreads)
-    gather_sides(const __grid_constant__ EdgeTask<Real> task, const Real* grad, const SideGrads<Real>* from,
-                 const int* marks, const __grid_constant__ EdgeGrads<Real> to) {
-  const EdgePixels<Real>& p = task.p;
-  const int64_t at = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x;
-  if (at >= task.pixels) return;
-  const int64_t plane = p.plane(), picture = at / plane, where = at % plane;
-  Neighbour<Real> own{task, static_cast<int>(where / p.width), static_cast<int>(where % p.width)};
-  bool heard = false;
-  for (int dy = -kReach; dy <= kReach; ++dy)
-    for (int dx = -kReach; dx <= kReach; ++dx) {
-      const int y = own.row + dy, x = own.column + dx;
-      if (y < 0 || y >= p.height || x < 0 || x >= p.width) continue;
-      const int64_t there = picture * plane + int64_t(y) * p.width + x;
-      const int mark = marks[there];
-      if (mark == 0) continue;
-      if (!heard) {
-        for (int c = 0; c < 3; ++c) own.values[c] = p.color[(3 * picture + c) * plane + where];
-        own.values[kDisparity] = p.disparity[at];
-        own.values[kMask] = p.mask ? p.mask[at] : 0;
-        own.edge = p.edge[at];
-        heard = true;
+    gather_sides(const __grid_constant__ EdgeTask<Real> task, const Real* grad,
+                 const __grid_constant__ EdgeMaps<Real> maps, const __grid_constant__ SeparateGrads<Real> to,
+                 StrengthSum* strength) {
+  DEPTHBOKEH_SHARED(SharedStrength, shared);
+  const EdgeInputs<Real>& p = task.p;
+  const Pixel pixel(p.plane());
+  StrengthSum sum = {0};
+  if (pixel.at < p.plane()) {
+    const int64_t plane = p.plane(), at = pixel.picture * plane + pixel.at;
+    Neighbour<Real> own{task, static_cast<int>(pixel.at / p.width), static_cast<int>(pixel.at % p.width)};
+    for (int c = 0; c < 3; ++c) own.values[c] = p.color[at + (2 * pixel.picture + c) * plane];
+    own.values[kDisparity] = p.disparity[at];
+    own.values[kMask] = p.mask ? p.mask[at] : 0;
+    own.edge = task.edge[at];
+    for (int dy = -kReach; dy <= kReach; ++dy)
+      for (int dx = -kReach; dx <= kReach; ++dx) {
+        const int y = own.row + dy, x = own.column + dx;
+        if (y < 0 || y >= p.height || x < 0 || x >= p.width) continue;
+        const int64_t there = pixel.picture * plane + int64_t(y) * p.width + x;
+        if (!(task.edge[there] > 0)) continue;
+        const Real falloff = own.falloff_from(dy, dx);
+        if (falloff > 0) own.hear(maps.sides[there], falloff);
       }
-      const Real falloff = own.falloff_from(dy, dx);
-      for (int64_t n = mark - 1; n < p.count && p.at[n] == there; ++n) {
-        if (falloff > 0) own.hear(from[n], falloff);
-        if (there != at) continue;
-        for (int c = 0; c < kSideValues; ++c) own.grad[c] += grad[(n * 3 + 2) * kSideValues + c];
-      }
-    }
-  for (int c = 0; c < 3; ++c) to.color[(3 * picture + c) * plane + where] = own.grad[c];
-  to.disparity[at] = own.grad[kDisparity];
-  to.edge[at] = own.grad_edge;
-  to.mask[at] = p.mask ? own.grad[kMask] : 0;
+    for (int c = 0; c < 3; ++c) to.color[at + (2 * pixel.picture + c) * plane] += own.grad[c];
+    to.disparity[at] += own.grad[kDisparity];
+    if (to.mask) to.mask[at] += own.grad[kMask];
+    const Jump<Real> jump(task.extremes, at, p.strength[pixel.picture]);
+    const JumpGrads<Real> grads(jump, maps.weight[at] + own.grad_edge + grad[at]);
+    maps.extremes.highest[at] += grads.high, maps.extremes.lowest[at] += grads.low;
+    maps.extremes.higher[at] = grads.higher, maps.extremes.lower[at] = grads.lower;
+    sum.value = grads.strength;
+  }
+  sum = reduce_block(shared, sum);
+  if (threadIdx.x == 0) strength[blockIdx.x] = sum;
 }
 
 }  // namespace depthbokeh::cuda

@@ -20,23 +20,19 @@ constexpr const char* kTakeSliceBackward =
 constexpr const char* kCover = "cover(Tensor spread, Tensor before, Tensor(a!) picture) -> Tensor";
 constexpr const char* kCoverBackward =
     "cover_backward(Tensor grad_picture, Tensor spread, Tensor before, Tensor after, Tensor(a!) grad_total) -> Tensor";
-constexpr const char* kSideMeans =
-    "side_means(Tensor color, Tensor disparity, Tensor edge, Tensor? mask, Tensor at, Tensor low, Tensor high) -> "
-    "Tensor";
-constexpr const char* kSideMeansBackward =
-    "side_means_backward(Tensor grad, Tensor color, Tensor disparity, Tensor edge, Tensor? mask, Tensor at, Tensor "
-    "low, Tensor high) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
-constexpr const char* kUnmix = "unmix(Tensor sides, Tensor low, Tensor high, Tensor weight, bool masked) -> Tensor";
-constexpr const char* kUnmixBackward =
-    "unmix_backward(Tensor grad, Tensor sides, Tensor low, Tensor high, Tensor weight, bool masked) -> "
-    "(Tensor, Tensor, Tensor, Tensor)";
+constexpr const char* kSharpen = "sharpen(Tensor disparity, Tensor strength, Tensor? linear, int reach) -> Tensor";
+constexpr const char* kSharpenBackward =
+    "sharpen_backward(Tensor grad, Tensor disparity, Tensor strength, Tensor? linear, int reach) -> (Tensor, Tensor)";
+constexpr const char* kSeparate =
+    "separate(Tensor linear, Tensor disparity, Tensor strength, Tensor? mask) -> (Tensor, Tensor)";
+constexpr const char* kSeparateBackward =
+    "separate_backward(Tensor grad_edge, Tensor grad_surfaces, Tensor linear, Tensor disparity, Tensor strength, "
+    "Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor)";
 constexpr const char* kPushPull = "push_pull(Tensor values, Tensor weight) -> Tensor";
 constexpr const char* kPushPullBackward =
     "push_pull_backward(Tensor grad, Tensor values, Tensor weight) -> (Tensor, Tensor)";
 constexpr const char* kFillBehind = "fill_behind(Tensor values, Tensor defocus, Tensor lowest, int reach) -> Tensor";
 constexpr const char* kFillBehindBackward =
     "fill_behind_backward(Tensor grad, Tensor values, Tensor defocus, Tensor lowest, int reach) -> (Tensor, Tensor)";
-constexpr const char* kLocalExtremes = "local_extremes(Tensor values, int reach) -> (Tensor, Tensor, Tensor, Tensor)";
-constexpr const char* kFindMax = "find_max(Tensor values, int reach, Tensor at) -> Tensor";
 
 }  // namespace depthbokeh

@@ -25,17 +25,6 @@ struct Pictures {
   }
 };
 
-// The pixel of a thread, where every picture has blocks of its own.
-struct Pixel {
-  int64_t picture, at;
-
-  __device__ explicit Pixel(int64_t pixels) {
-    const int64_t blocks = ceil_div<int64_t>(pixels, kSliceThreads);
-    picture = blockIdx.x / blocks;
-    at = blockIdx.x % blocks * kSliceThreads + threadIdx.x;
-  }
-};
-
 // What a slice has of the layers at one pixel.
 template <typename Real>
 struct Surfaces {

@@ -54,6 +54,17 @@ __device__ Found reduce_block(Found (&shared)[kSurveyThreads], const Found& own)
   return shared[threadIdx.x];
 }
 
+// The pixel of a thread, where every picture has blocks of its own.
+struct Pixel {
+  int64_t picture, at;
+
+  __device__ explicit Pixel(int64_t pixels) {
+    const int64_t blocks = ceil_div<int64_t>(pixels, kSurveyThreads);
+    picture = blockIdx.x / blocks;
+    at = blockIdx.x % blocks * kSurveyThreads + threadIdx.x;
+  }
+};
+
 // A block for every tile.
 template <typename Real>
 __global__ void __launch_bounds__(kSurveyThreads)

@@ -165,28 +165,10 @@ struct Mixture {
   }
 };
 
-// Pixels of edges to be taken apart, and what comes of it.
+// Gradients to what is taken apart, of the same shapes; `mask` may be null.
 template <typename Real>
-struct Mixtures {
-  const Real* sides;  // (N, 3, kSideValues)
-  const Real *low, *high, *weight;
-  bool masked;
-  int64_t count;
-
-  DEPTHBOKEH_INLINE Mixture<Real> at(int64_t n) const {
-    return {sides + n * 3 * kSideValues, low[n], high[n], weight[n], masked};
-  }
+struct SeparateGrads {
+  Real *color, *disparity, *strength, *mask;
 };
-
-template <typename Real>
-struct MixtureGrads {
-  Real *sides, *low, *high, *weight;
-};
-
-template <typename Real>
-DEPTHBOKEH_INLINE void differentiate_mixture(const Mixtures<Real>& p, int64_t n, const Real* grad,
-                                             const MixtureGrads<Real>& to) {
-  p.at(n).differentiate(grad + n * kSurfaceValues, to.sides + n * 3 * kSideValues, to.low[n], to.high[n], to.weight[n]);
-}
 
 }  // namespace depthbokeh

@@ -9,7 +9,7 @@ namespace depthbokeh::cuda {
 
 constexpr int kWindowThreads = 256;
 
-// Within every pixel's row. `lowest` may be null.
+// Within every pixel's row.
 template <typename Real>
 __global__ void __launch_bounds__(kWindowThreads)
     search_rows(const __grid_constant__ Windows<Real> w, Real* highest, Real* lowest) {
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kWindowThreads)
     low = pick_smaller(low, value);
   }
   highest[at] = high;
-  if (lowest) lowest[at] = low;
+  lowest[at] = low;
 }
 
 // Within every pixel's window, from what is within the rows.
@@ -59,15 +59,87 @@ __global__ void __launch_bounds__(kWindowThreads)
                               pick_smaller(to.lowest[below + left], to.lowest[below + right]));
 }
 
-// A thread for each of some pixels. `at` is not checked for what lies beyond the pictures, as that would mean waiting
-// for the device: it stays as it is, and whoever looks it up is told.
+// Where an extreme comes from: the column within a pixel's row, or the row of those that hold the rows' extremes.
+struct Origins {
+  int *highest, *lowest;
+};
+
+template <typename Real>
+struct ExtremeGrads {
+  const Real *highest, *lowest;
+};
+
+// The extremes within every pixel's row and the columns that the first of them are in.
+template <typename Real>
+__global__ void __launch_bounds__(kWindowThreads) locate_in_rows(const __grid_constant__ Windows<Real> w, Real* highest,
+                                                                 Real* lowest, const __grid_constant__ Origins to) {
+  const int64_t at = int64_t(blockIdx.x) * kWindowThreads + threadIdx.x;
+  if (at >= w.pixels()) return;
+  const int x = static_cast<int>(at % w.width);
+  const Real* row = w.values + at - x;
+  int high = w.first(x), low = high;
+  for (int i = high + 1; i <= w.last(x, w.width); ++i) {
+    if (row[i] > row[high]) high = i;
+    if (row[i] < row[low]) low = i;
+  }
+  highest[at] = row[high];
+  lowest[at] = row[low];
+  to.highest[at] = high;
+  to.lowest[at] = low;
+}
+
+// The rows that the extremes of every pixel's window are in.
 template <typename Real>
 __global__ void __launch_bounds__(kWindowThreads)
-    find_places(const __grid_constant__ Windows<Real> w, const Real* row_highest, const int64_t* at, int64_t count,
-                int64_t* to) {
-  const int64_t n = int64_t(blockIdx.x) * kWindowThreads + threadIdx.x;
-  if (n >= count) return;
-  to[n] = at[n] >= 0 && at[n] < w.pixels() ? find_largest(w, row_highest, at[n]) : at[n];
+    locate_in_columns(const __grid_constant__ Windows<Real> w, const Real* row_highest, const Real* row_lowest,
+                      const __grid_constant__ Origins to) {
+  const int64_t at = int64_t(blockIdx.x) * kWindowThreads + threadIdx.x;
+  if (at >= w.pixels()) return;
+  const int y = static_cast<int>(at / w.width % w.height);
+  const int64_t column = at - int64_t(y) * w.width;
+  int high = w.first(y), low = high;
+  for (int i = high + 1; i <= w.last(y, w.height); ++i) {
+    const int64_t there = column + int64_t(i) * w.width;
+    if (row_highest[there] > row_highest[column + int64_t(high) * w.width]) high = i;
+    if (row_lowest[there] < row_lowest[column + int64_t(low) * w.width]) low = i;
+  }
+  to.highest[at] = high;
+  to.lowest[at] = low;
+}
+
+// The gradients to the rows' extremes: every one gathers those of the windows that have found theirs in it.
+template <typename Real>
+__global__ void __launch_bounds__(kWindowThreads)
+    gather_in_columns(const __grid_constant__ Windows<Real> w, const __grid_constant__ Origins rows,
+                      const __grid_constant__ ExtremeGrads<Real> grads, Real* to_highest, Real* to_lowest) {
+  const int64_t at = int64_t(blockIdx.x) * kWindowThreads + threadIdx.x;
+  if (at >= w.pixels()) return;
+  const int y = static_cast<int>(at / w.width % w.height);
+  Real high = 0, low = 0;
+  for (int i = w.first(y); i <= w.last(y, w.height); ++i) {
+    const int64_t there = at + int64_t(i - y) * w.width;
+    if (rows.highest[there] == y) high += grads.highest[there];
+    if (rows.lowest[there] == y) low += grads.lowest[there];
+  }
+  to_highest[at] = high;
+  to_lowest[at] = low;
+}
+
+// From them to the values, whose gradients are added to.
+template <typename Real>
+__global__ void __launch_bounds__(kWindowThreads)
+    gather_in_rows(const __grid_constant__ Windows<Real> w, const __grid_constant__ Origins columns,
+                   const __grid_constant__ ExtremeGrads<Real> grads, Real* to) {
+  const int64_t at = int64_t(blockIdx.x) * kWindowThreads + threadIdx.x;
+  if (at >= w.pixels()) return;
+  const int x = static_cast<int>(at % w.width);
+  Real sum = 0;
+  for (int i = w.first(x); i <= w.last(x, w.width); ++i) {
+    const int64_t there = at - x + i;
+    if (columns.highest[there] == x) sum += grads.highest[there];
+    if (columns.lowest[there] == x) sum += grads.lowest[there];
+  }
+  to[at] += sum;
 }
 
 }  // namespace depthbokeh::cuda

@@ -38,19 +38,22 @@ DEPTHBOKEH_INLINE Real pick_smaller(Real a, Real b) {
   return a < b || a != a ? a : b;
 }
 
-// Where the largest value around pixel `at` is, of several the first, by the largest ones of every row.
+// The first pixel of a window, row by row, that has a value; the pixel itself if none has.
 template <typename Real>
-DEPTHBOKEH_INLINE int64_t find_largest(const Windows<Real>& w, const Real* row_highest, int64_t at) {
+DEPTHBOKEH_INLINE int64_t find_value(const Windows<Real>& w, int64_t at, Real value) {
   const int64_t line = at / w.width, top = line / w.height * w.height;  // of the picture
   const int y = static_cast<int>(line - top), x = static_cast<int>(at % w.width);
-  int row = w.first(y);
-  for (int i = row + 1; i <= w.last(y, w.height); ++i)
-    if (row_highest[(top + i) * w.width + x] > row_highest[(top + row) * w.width + x]) row = i;
-  const int64_t begin = (top + row) * w.width;
-  int column = w.first(x);
-  for (int i = column + 1; i <= w.last(x, w.width); ++i)
-    if (w.values[begin + i] > w.values[begin + column]) column = i;
-  return begin + column;
+  const int left = w.first(x), right = w.last(x, w.width);
+  for (int row = w.first(y); row <= w.last(y, w.height); ++row) {
+    const Real* values = w.values + (top + row) * w.width;
+    bool found = false;  // the whole row at once, which is quicker
+    for (int i = left; i <= right; ++i) found |= values[i] == value;
+    if (!found) continue;
+    int column = left;
+    while (values[column] != value) ++column;
+    return (top + row) * w.width + column;
+  }
+  return at;
 }
 
 }  // namespace depthbokeh

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import ops
 from .steps import smoothstep
-from .windows import find_max, local_extremes
+from .windows import find_max, local_max, local_min
 
 # A jump of disparity counts from half of this on, fully from this on: pixels of blur radius.
 _JUMP = 1.0
@@ -70,20 +70,35 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     Returns:
         Both surfaces. Differentiable in all arguments.
     """
-    at, jump = _find_edges(disparity, strength)
-    weight = _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)  # (N,)
-    edge = _put_(torch.zeros_like(disparity), at, weight[:, None])
-    sides = _find_sides(linear, disparity, edge, mask, at, jump.low, jump.high)
-    run = ops.unmix if ops.takes(sides, weight) else unmix
-    surfaces = run(sides, jump.low, jump.high, weight, masked=mask is not None)
-    covered = torch.ones_like(disparity)
-    maps = _put_(torch.cat([covered, covered, linear, linear, disparity, disparity], 1), at, surfaces)
+    strength = strength.expand(len(disparity), 1, 1, 1)
+    run = ops.separate if ops.takes(disparity, linear, strength, disparity if mask is None else mask) else find_surfaces
+    edge, maps = run(linear, disparity, strength, mask)
     size = (-1, 2, 3, *disparity.shape[2:])
     return Edges(edge, maps[:, :2, None], maps[:, 2:8].view(size), maps[:, 8:, None])
 
 
+def find_surfaces(
+    linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The definition of :func:`depthbokeh.ops.separate`; for the arguments see :func:`separate`.
+
+    Returns:
+        Where there are edges, ``(B, 1, H, W)``, and of both surfaces, ``(B, 10, H, W)``: the coverage of the far one,
+        which is 1, and of the near one, their colours, their disparities.
+    """
+    jump = _Jump.around(disparity, 1)
+    edge = _weigh(jump, strength)
+    at = torch.nonzero(edge.detach().flatten() > 0)[:, 0]
+    low, high, weight = (values.flatten()[at] for values in (jump.low, jump.high, edge))
+    surfaces = unmix(
+        find_sides(linear, disparity, edge, mask, at, low, high), low, high, weight, masked=mask is not None
+    )
+    covered = torch.ones_like(disparity)
+    return edge, _put_(torch.cat([covered, covered, linear, linear, disparity, disparity], 1), at, surfaces)
+
+
 def unmix(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, *, masked: bool) -> Tensor:
-    """The definition of :func:`depthbokeh.ops.unmix`; for the formulas see :func:`separate`.
+    """Takes mixed pixels apart; for the formulas see :func:`separate`.
 
     Args:
         sides: ``(N, 3, 5)``, see :func:`find_sides`.
@@ -136,95 +151,62 @@ def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None = None) -
         ``(B, 1, H, W)``, differentiable in disparity and strength.
     """
     reach = max(1, max(disparity.shape[2:]) // _SOFT)
-    with torch.no_grad():
-        windows = _Windows.around(disparity, reach)
-        share = _find_height(disparity, windows.lowest, windows.highest)
-        # All other pixels stay as they are: neither their values nor derivatives need the rest.
-        at = torch.nonzero(((windows.weigh(strength) > 0) & ((share - 0.5).abs() < 0.45)).flatten())[:, 0]
-    jump = windows.look_up(disparity, strength, at)
-    share = _find_height(jump.own, jump.low, jump.high)
-    between = smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5)
-    between = between * _weigh_jump(2 * (jump.high - jump.low) - jump.beyond, jump.strength)
+    strength = strength.expand(len(disparity), 1, 1, 1)
+    if ops.takes(disparity, strength, disparity if linear is None else linear):
+        return ops.sharpen(disparity, strength, linear, reach)
+    return move_to_sides(disparity, strength, linear, reach)
+
+
+def move_to_sides(disparity: Tensor, strength: Tensor, linear: Tensor | None, reach: int) -> Tensor:
+    """The definition of :func:`depthbokeh.ops.sharpen`; for the arguments see :func:`sharpen`.
+
+    ``reach`` says how far an edge is wide to either side, in pixels.
+    """
+    jump = _Jump.around(disparity, reach)
+    share = _find_height(disparity, jump.low, jump.high)
+    between = smoothstep(torch.minimum(share, 1 - share) / 0.1 - 0.5) * _weigh(jump, strength)
     # A third surface between the two is flat; what passes over from one to the other is steep.
-    values = disparity.flatten()
-    largest, smallest = values[torch.stack([find_max(disparity, 1, at), find_max(-disparity, 1, at)])].unbind()
-    steepness = (largest - smallest) / (jump.high - jump.low).clamp(min=torch.finfo(disparity.dtype).tiny)
+    span = (jump.high - jump.low).clamp(min=torch.finfo(disparity.dtype).tiny)
+    steepness = (local_max(disparity, 1) - local_min(disparity, 1)) / span
     between = between * smoothstep((steepness - 0.15) / 0.25)
-    is_near = (share if linear is None else _share_by_color(linear, at, jump, share)) > 0.5
-    change = between * (torch.where(is_near, jump.high, jump.low) - jump.own)
-    return values.index_add(0, at, change).view_as(disparity)
+    is_near = (share if linear is None else _share_by_color(linear, disparity, share, reach)) > 0.5
+    return disparity + between * (torch.where(is_near, jump.high, jump.low) - disparity)
 
 
 @torch.no_grad()
-def _share_by_color(linear: Tensor, at: Tensor, jump: _Jump, share: Tensor) -> Tensor:
-    """How much some pixels look like the near side of their edge, where colour says nothing as ``share`` does: (N,).
+def _share_by_color(linear: Tensor, disparity: Tensor, share: Tensor, reach: int) -> Tensor:
+    """How much pixels look like the near side of their edge, where colour says nothing as ``share`` does.
 
     What is no mixture of both sides' colours, such as a pixel of a texture, says nothing.
     """
-    own, near, far = _take(linear, torch.stack([at, jump.top, jump.bottom])).clamp(0, 1).unbind()  # (N, 3) each
+    own = linear.clamp(0, 1)
+    near, far = (_take(own, find_max(values, reach).flatten(1)).mT for values in (disparity, -disparity))
+    near, far = near.reshape(linear.shape), far.reshape(linear.shape)
     contrast, own = near - far, own - far
-    squared, along = contrast.square().sum(1), (own * contrast).sum(1)
+    squared, along = contrast.square().sum(1, keepdim=True), (own * contrast).sum(1, keepdim=True)
     mixture = (along / squared.clamp(min=torch.finfo(share.dtype).tiny)).clamp(0, 1)
-    off = (own - mixture[:, None] * contrast).square().sum(1)
+    off = (own - mixture * contrast).square().sum(1, keepdim=True)
     doubt = _SOFT_CONTRAST + off / _OFF_LINE**2
     return (along + doubt * share) / (squared + doubt)
 
 
 class _Jump(NamedTuple):
-    """Disparity at and around some pixels, ``(N,)`` each."""
-
-    own: Tensor
-    high: Tensor
-    low: Tensor
-    beyond: Tensor  # what it spans twice as far around
-    strength: Tensor
-    top: Tensor  # where high comes from, as pixels numbered row by row through all pictures
-    bottom: Tensor  # where low comes from
-
-
-class _Windows(NamedTuple):
     """The largest and the smallest disparity around every pixel, and twice as far around: ``(B, 1, H, W)`` each."""
 
-    reach: int
-    highest: Tensor
-    lowest: Tensor
+    high: Tensor
+    low: Tensor
     higher: Tensor
     lower: Tensor
 
     @staticmethod
-    def around(disparity: Tensor, reach: int) -> _Windows:
-        return _Windows(reach, *local_extremes(disparity, reach))
-
-    def weigh(self, strength: Tensor) -> Tensor:
-        """How far there is a jump: it spans as much over some pixels as over twice as many, a slope half as much."""
-        return _weigh_jump(2 * (self.highest - self.lowest) - (self.higher - self.lower), strength)
-
-    def look_up(self, disparity: Tensor, strength: Tensor, at: Tensor) -> _Jump:
-        """What is around some pixels, differentiable."""
-        values, negative = disparity.flatten(), -disparity
-        top, bottom = find_max(disparity, self.reach, at), find_max(negative, self.reach, at)
-        places = [at, top, bottom]
-        if torch.is_grad_enabled() and disparity.requires_grad:
-            places.append(find_max(disparity, self.reach, find_max(self.highest, self.reach, at)))
-            places.append(find_max(negative, self.reach, find_max(-self.lowest, self.reach, at)))
-            own, high, low, higher, lower = values[torch.stack(places)].unbind()
-        else:
-            own, high, low = values[torch.stack(places)].unbind()
-            higher, lower = self.higher.flatten()[at], self.lower.flatten()[at]
-        scale = strength.expand(len(disparity), 1, 1, 1).flatten()[at // disparity[0].numel()]
-        return _Jump(own, high, low, higher - lower, scale, top, bottom)
+    def around(disparity: Tensor, reach: int) -> _Jump:
+        return _Jump(*(find(disparity, extent) for extent in (reach, 2 * reach) for find in (local_max, local_min)))
 
 
-def _find_edges(disparity: Tensor, strength: Tensor) -> tuple[Tensor, _Jump]:
-    """Where disparity jumps within a pixel, ``(N,)``, numbered row by row, and what is around there."""
-    windows = _Windows.around(disparity, 1)
-    with torch.no_grad():
-        at = torch.nonzero(windows.weigh(strength).flatten())[:, 0]
-    return at, windows.look_up(disparity, strength, at)
-
-
-def _weigh_jump(jump: Tensor, strength: Tensor) -> Tensor:
-    return smoothstep(2 * strength.abs() * jump / _JUMP - 1)
+def _weigh(jump: _Jump, strength: Tensor) -> Tensor:
+    """How far there is a jump: it spans as much over some pixels as over twice as many, a slope half as much."""
+    size = 2 * (jump.high - jump.low) - (jump.higher - jump.lower)
+    return smoothstep(2 * strength.abs() * size / _JUMP - 1)
 
 
 def _find_height(disparity: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -236,23 +218,10 @@ def _near_share(height: Tensor) -> Tensor:
     return smoothstep((height - 0.35) / 0.3)
 
 
-def _find_sides(
-    linear: Tensor, disparity: Tensor, edge: Tensor, mask: Tensor | None, at: Tensor, low: Tensor, high: Tensor
-) -> Tensor:
-    """Means of the near and of the far side around some pixels, and the pixels themselves.
-
-    Returns:
-        ``(N, 3, 5)``: near, far, here; their colour, disparity and mask, which is 0 without one.
-    """
-    if ops.takes(linear, disparity, edge, low, disparity if mask is None else mask):
-        return ops.side_means(linear, disparity, edge, mask, at, low, high)
-    return find_sides(linear, disparity, edge, mask, at, low, high)
-
-
 def find_sides(
     linear: Tensor, disparity: Tensor, edge: Tensor, mask: Tensor | None, at: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
-    """The definition of :func:`depthbokeh.ops.side_means`.
+    """Means of the near and of the far side around some pixels, and the pixels themselves.
 
     Args:
         linear: ``(B, 3, H, W)``.

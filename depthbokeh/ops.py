@@ -100,18 +100,16 @@ def cover_backward(grad_picture: Tensor, spread: Tensor, before: Tensor, after: 
     return grad
 
 
-def side_means(
-    color: Tensor, disparity: Tensor, edge: Tensor, mask: Tensor | None, at: Tensor, low: Tensor, high: Tensor
-) -> Tensor:
-    """What is on both sides of depth edges: see :func:`depthbokeh.edges.find_sides`, which defines it."""
-    means: Tensor = torch.ops.depthbokeh.side_means(color, disparity, edge, mask, at, low, high)
-    return means
+def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None, reach: int) -> Tensor:
+    """Soft depth edges made sharp: see :func:`depthbokeh.edges.move_to_sides`, which defines it."""
+    sharp: Tensor = torch.ops.depthbokeh.sharpen(disparity, strength, linear, reach)
+    return sharp
 
 
-def unmix(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, *, masked: bool) -> Tensor:
-    """What mixed pixels are made of: see :func:`depthbokeh.edges.unmix`, which defines it."""
-    surfaces: Tensor = torch.ops.depthbokeh.unmix(sides, low, high, weight, masked)
-    return surfaces
+def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mixed pixels at depth edges taken apart: see :func:`depthbokeh.edges.find_surfaces`, which defines it."""
+    edge, surfaces = torch.ops.depthbokeh.separate(linear, disparity, strength, mask)
+    return edge, surfaces
 
 
 def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
@@ -128,18 +126,6 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int, library: str = LIBR
     lowest = pyramid.find_lowest(defocus)
     filled: Tensor = getattr(torch.ops, library).fill_behind(values, defocus, lowest, reach)
     return filled
-
-
-def local_extremes(values: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`depthbokeh.windows.local_extremes`."""
-    highest, lowest, higher, lower = torch.ops.depthbokeh.local_extremes(values, reach)
-    return highest, lowest, higher, lower
-
-
-def find_max(values: Tensor, reach: int, at: Tensor) -> Tensor:
-    """See :func:`depthbokeh.windows.find_max`."""
-    found: Tensor = torch.ops.depthbokeh.find_max(values, reach, at)
-    return found
 
 
 def build_info() -> str:
@@ -170,14 +156,12 @@ def _register_layers() -> None:
     """The same for the layers' operators of the native library."""
     torch.library.register_fake("depthbokeh::take_slice", _fake_slice)
     torch.library.register_fake("depthbokeh::take_slice_backward", _fake_slice_backward)
-    torch.library.register_fake("depthbokeh::side_means", _fake_means)
-    torch.library.register_fake("depthbokeh::side_means_backward", _fake_means_backward)
-    torch.library.register_autograd("depthbokeh::side_means", _means_backward, setup_context=_save_means)
-    torch.library.register_fake("depthbokeh::unmix", _fake_surfaces)
-    torch.library.register_fake("depthbokeh::unmix_backward", _fake_surfaces_backward)
-    torch.library.register_autograd("depthbokeh::unmix", _unmix_backward, setup_context=_save_mixtures)
-    torch.library.register_fake("depthbokeh::local_extremes", _fake_extremes)
-    torch.library.register_fake("depthbokeh::find_max", _fake_places)
+    torch.library.register_fake("depthbokeh::sharpen", _fake_sharp)
+    torch.library.register_fake("depthbokeh::sharpen_backward", _fake_sharp_backward)
+    torch.library.register_autograd("depthbokeh::sharpen", _sharpen_backward, setup_context=_save_soft)
+    torch.library.register_fake("depthbokeh::separate", _fake_surfaces)
+    torch.library.register_fake("depthbokeh::separate_backward", _fake_surfaces_backward)
+    torch.library.register_autograd("depthbokeh::separate", _separate_backward, setup_context=_save_mixed)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
     torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
@@ -211,59 +195,54 @@ def _fake_cover_backward(
     return torch.empty_like(spread)
 
 
-def _fake_means(color: Tensor, disparity: Tensor, edge: Tensor, mask: Any, at: Tensor, *_: Tensor) -> Tensor:
-    return color.new_empty(at.shape[0], 3, 5)
+def _fake_sharp(disparity: Tensor, strength: Tensor, linear: Tensor | None, reach: int) -> Tensor:
+    return disparity.new_empty(disparity.shape)
 
 
-def _fake_means_backward(
-    grad: Tensor, color: Tensor, disparity: Tensor, edge: Tensor, mask: Any, at: Tensor, low: Tensor, high: Tensor
-) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(values) for values in (color, disparity, edge, disparity, low, high))
+def _fake_sharp_backward(
+    grad: Tensor, disparity: Tensor, strength: Tensor, linear: Tensor | None, reach: int
+) -> tuple[Tensor, Tensor]:
+    return disparity.new_empty(disparity.shape), strength.new_empty(strength.shape)
 
 
-def _save_means(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _means_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    if torch.is_grad_enabled():
-        from .edges import find_sides  # it imports this module
-
-        return _differentiate(find_sides, ctx.saved_tensors, ctx.needs_input_grad, grad)
-    color, disparity, edge, mask, low, high = torch.ops.depthbokeh.side_means_backward(grad, *ctx.saved_tensors)
-    return color, disparity, edge, mask if ctx.saved_tensors[3] is not None else None, None, low, high
-
-
-def _fake_surfaces(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, masked: bool) -> Tensor:
-    return sides.new_empty(sides.shape[0], 10)
-
-
-def _fake_surfaces_backward(
-    grad: Tensor, sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, masked: bool
-) -> tuple[Tensor, ...]:
-    return tuple(values.new_empty(values.shape) for values in (sides, low, high, weight))
-
-
-def _save_mixtures(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.masked = inputs
+def _save_soft(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.reach = inputs
     ctx.save_for_backward(*tensors)
 
 
-def _unmix_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _sharpen_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if torch.is_grad_enabled():
-        from .edges import unmix  # it imports this module
+        from .edges import move_to_sides  # it imports this module
 
-        define = partial(unmix, masked=ctx.masked)
-        return *_differentiate(define, ctx.saved_tensors, ctx.needs_input_grad[:4], grad), None
-    return *torch.ops.depthbokeh.unmix_backward(grad, *ctx.saved_tensors, ctx.masked), None
-
-
-def _fake_extremes(values: Tensor, reach: int) -> tuple[Tensor, ...]:
-    return tuple(values.new_empty(values.shape) for _ in range(4))
+        define = partial(move_to_sides, reach=ctx.reach)
+        needs = (*ctx.needs_input_grad[:2], False)  # colour decides, without a derivative
+        return *_differentiate(define, ctx.saved_tensors, needs, grad), None
+    return *torch.ops.depthbokeh.sharpen_backward(grad, *ctx.saved_tensors, ctx.reach), None, None
 
 
-def _fake_places(values: Tensor, reach: int, at: Tensor) -> Tensor:
-    return at.new_empty(at.shape)
+def _fake_surfaces(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    batch, _, height, width = disparity.shape
+    return disparity.new_empty(disparity.shape), disparity.new_empty(batch, 10, height, width)
+
+
+def _fake_surfaces_backward(
+    grad_edge: Tensor, grad_surfaces: Tensor, linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None
+) -> tuple[Tensor, ...]:
+    to_mask = disparity.new_empty(0) if mask is None else disparity.new_empty(disparity.shape)
+    return *(values.new_empty(values.shape) for values in (linear, disparity, strength)), to_mask
+
+
+def _save_mixed(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _separate_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    if torch.is_grad_enabled():
+        from .edges import find_surfaces  # it imports this module
+
+        return _differentiate(find_surfaces, ctx.saved_tensors, ctx.needs_input_grad, *grads)
+    *found, mask = torch.ops.depthbokeh.separate_backward(*grads, *ctx.saved_tensors)
+    return *found, None if ctx.saved_tensors[3] is None else mask
 
 
 def _fake_fill(values: Tensor, weight: Tensor) -> Tensor:
@@ -365,13 +344,19 @@ class _Backward:
 
 
 def _differentiate(
-    define: Callable[..., Tensor], inputs: tuple[Tensor | None, ...], needs: tuple[bool, ...], grad: Tensor
+    define: Callable[..., Tensor | tuple[Tensor, ...]],
+    inputs: tuple[Tensor | None, ...],
+    needs: tuple[bool, ...],
+    *grads: Tensor,
 ) -> tuple[Tensor | None, ...]:
     """A gradient that is to be differentiated again: the definition's can be."""
     # Of views, as one argument may be made of the other.
     leaves = [None if leaf is None else leaf.view_as(leaf) for leaf in inputs]
     asked = [leaf for leaf, needed in zip(leaves, needs, strict=True) if needed and leaf is not None]
-    found = iter(torch.autograd.grad(define(*leaves), asked, grad, create_graph=True))
+    outputs = define(*leaves)
+    pairs = zip((outputs,) if isinstance(outputs, Tensor) else outputs, grads, strict=True)
+    outputs, grads = zip(*(pair for pair in pairs if pair[0].requires_grad), strict=True)
+    found = iter(torch.autograd.grad(outputs, asked, grads, create_graph=True))
     return tuple(next(found) if needed else None for needed in needs)
 
 

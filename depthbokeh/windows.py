@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import ops
-
 
 def local_max(values: Tensor, reach: int) -> Tensor:
     """The largest value within the square of ``2 reach + 1`` pixels around each one; the window ends at the border.
 
-    Windows are joined in pairs, log2(reach) times in either direction.
+    Windows are joined in pairs, log2(reach) times in either direction. Of equal values the first, row by row, has the
+    derivative.
 
     Args:
         values: ``(B, C, H, W)``.
@@ -24,7 +23,7 @@ def local_max(values: Tensor, reach: int) -> Tensor:
         >>> local_max(torch.tensor([[[[0.0, 3.0, 1.0, 2.0]]]]), 1)
         tensor([[[[3., 3., 3., 2.]]]])
     """
-    return _join(_join(values, 3, reach)[-1], 2, reach)[-1]
+    return _join(_join(values, 3, reach), 2, reach)
 
 
 def local_min(values: Tensor, reach: int) -> Tensor:
@@ -33,79 +32,51 @@ def local_min(values: Tensor, reach: int) -> Tensor:
 
 
 @torch.no_grad()
-def local_extremes(values: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The largest and the smallest value around every pixel, and those twice as far around; without derivatives.
-
-    Args:
-        values: ``(B, C, H, W)``.
-        reach: See :func:`local_max`.
-
-    Example:
-        >>> highest, lowest, higher, lower = local_extremes(torch.tensor([[[[0.0, 3.0, 1.0, 2.0]]]]), 1)
-        >>> lowest.flatten().tolist(), lower.flatten().tolist()
-        ([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0])
-    """
-    if ops.takes(values):
-        return ops.local_extremes(values, reach)
-    highest, lowest = local_max(values, reach), local_min(values, reach)
-    # A window of twice the reach holds those of all that lie within the reach.
-    return highest, lowest, local_max(highest, reach), local_min(lowest, reach)
-
-
-@torch.no_grad()
-def find_max(values: Tensor, reach: int, at: Tensor) -> Tensor:
-    """Where the largest value around some pixels is, of several the first.
-
-    Derivatives of :func:`local_max` at all pixels are dear; at a few of them, values that are looked up where they come
-    from have the same at the cost of an index.
+def find_max(values: Tensor, reach: int) -> Tensor:
+    """Where the largest value around every pixel is, of several the first.
 
     Args:
         values: ``(B, 1, H, W)``.
         reach: See :func:`local_max`.
-        at: ``(N,)`` int64: pixels, numbered row by row through all pictures.
 
     Returns:
-        ``(N,)`` int64: pixels, numbered alike.
+        ``(B, 1, H, W)`` int64: pixels, numbered row by row through all pictures.
 
     Example:
-        >>> find_max(torch.tensor([[[[0.0, 3.0, 1.0, 2.0]]]]), 1, torch.tensor([2, 3])).tolist()
-        [1, 3]
+        >>> find_max(torch.tensor([[[[0.0, 3.0, 1.0, 2.0]]]]), 1).flatten().tolist()
+        [1, 1, 1, 3]
     """
-    if ops.takes(values):
-        return ops.find_max(values, reach, at)
-    height, width = values.shape[2:]
-    rows = _join(values, 3, reach)
-    columns = _join(rows[-1], 2, reach)
-    line, column = at // width, at % width
-    picture = line // height
-    line = _trace(columns, at, picture, width) // width  # in padded pictures
-    line = picture * height + (line % (height + 2 * reach) - reach).clamp(0, height - 1)
-    column = _trace(rows, line * width + column, line, 1) % (width + 2 * reach)
-    return line * width + (column - reach).clamp(0, width - 1)
+    rows, in_row = F.max_pool2d(values, (1, 2 * reach + 1), 1, (0, reach), return_indices=True)
+    _, in_column = F.max_pool2d(rows, (2 * reach + 1, 1), 1, (reach, 0), return_indices=True)
+    found = in_row.flatten(1).gather(1, in_column.flatten(1)).view_as(in_row)
+    return found + values[0].numel() * torch.arange(len(values), device=values.device).view(-1, 1, 1, 1)
 
 
-def _trace(windows: list[Tensor], at: Tensor, before: Tensor, stride: int) -> Tensor:
-    """From the longest windows back to where in the shortest their largest values come from.
-
-    Indices are flat, the pixels of a window lie ``stride`` apart; ``before`` says how many rows or pictures, along
-    which windows are, come before each pixel's own.
-    """
-    largest = windows[-1].flatten()[at]
-    for halves, joined in reversed(list(pairwise(windows))):
-        step = stride * (sum(halves.shape) - sum(joined.shape))  # they differ along one axis
-        at = torch.add(at, before, alpha=step)
-        at = torch.add(at, halves.flatten()[at] != largest, alpha=step)
-    return at
-
-
-def _join(values: Tensor, axis: int, reach: int) -> list[Tensor]:
-    """The values and the largest ones of longer and longer windows, the last of the full length, along one axis."""
+def _join(values: Tensor, axis: int, reach: int) -> Tensor:
+    """The largest values of longer and longer windows along one axis."""
     # Repeated beyond the border, values there are found within the window anyhow.
-    windows = [F.pad(values, (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach), mode="replicate")]
+    values = F.pad(values, (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach), mode="replicate")
     window = 1
     while window < 2 * reach + 1:
         step = min(window, 2 * reach + 1 - window)
-        length = windows[-1].shape[axis] - step
-        windows.append(torch.maximum(windows[-1].narrow(axis, 0, length), windows[-1].narrow(axis, step, length)))
-        window += step
-    return windows
+        length = values.shape[axis] - step
+        larger: Tensor = _Larger.apply(  # type: ignore[no-untyped-call]
+            values.narrow(axis, 0, length), values.narrow(axis, step, length)
+        )
+        values, window = larger, window + step
+    return values
+
+
+class _Larger(torch.autograd.Function):
+    """The larger of two; autograd would share the derivative out where they are equal."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        ctx.save_for_backward(first, second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = ctx.saved_tensors
+        is_first = first >= second
+        return grad * is_first, grad * ~is_first

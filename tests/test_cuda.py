@@ -15,13 +15,14 @@ import warnings
 import pytest
 import torch
 from test_blur import make_inputs
+from test_edges import make_edges
 from test_fill import make_inputs as make_holes
 from test_slices import differentiate, make_layers
 
 from depthbokeh import Aperture, DefocusLayers, _build, _native, cli, gather_blur, ops, scatter_blur
+from depthbokeh.edges import separate, sharpen
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.slices import blur_layers
-from depthbokeh.windows import find_max, local_extremes
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -161,14 +162,14 @@ class TestGpu:
             light, total = blur_layers(DefocusLayers(*leaves), 5, Aperture.disk())
             (light.sum() + total.sum()).backward()
 
-    def test_fillings_and_windows_wait_for_nothing(self):
+    def test_fillings_and_edges_wait_for_nothing(self):
         values, weight, _ = (tensor.cuda() for tensor in make_holes((97, 101), channels=1))
-        at = torch.arange(0, values.numel(), 5, device="cuda")
+        light, disparity, strength, mask = (leaf.detach().cuda().requires_grad_() for leaf in make_edges((97, 101)))
         with waiting_refused():
             push_pull(values.requires_grad_(), weight.requires_grad_()).sum().backward()
             fill_behind(values, weight, 9).sum().backward()
-            local_extremes(values, 3)
-            find_max(values, 3, at)
+            sharp = sharpen(disparity, strength, light)
+            sum(part.sum() for part in separate(light, sharp, strength, mask)).backward()
 
     @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
     def test_on_another_device(self, inputs):

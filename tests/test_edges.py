@@ -10,7 +10,7 @@ from gradients import check_gradients
 
 from depthbokeh import edges as edges_module
 from depthbokeh import ops
-from depthbokeh.edges import find_sides, separate, sharpen, unmix
+from depthbokeh.edges import find_surfaces, move_to_sides, separate, sharpen, unmix
 from depthbokeh.enlarging import enlarge
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.steps import smoothstep
@@ -366,27 +366,49 @@ class TestWindows:
     @pytest.mark.parametrize("reach", [0, 1, 2, 3, 5, 8])
     @pytest.mark.parametrize("size", [(17, 23), (1, 9), (4, 4)])
     def test_largest_is_found_where_it_is(self, reach, size):
-        values = rand(3, 1, *size) - 0.5
-        _, expected = F.max_pool2d(values, 2 * reach + 1, stride=1, padding=reach, return_indices=True)
-        expected = expected + torch.arange(3).view(-1, 1, 1, 1) * size[0] * size[1]
-        at = torch.arange(0, values.numel(), 2)
-        assert torch.equal(find_max(values, reach, at), expected.flatten()[at])
+        for values in (rand(3, 1, *size) - 0.5, (4 * rand(3, 1, *size)).round()):  # of several the first
+            _, expected = F.max_pool2d(values, 2 * reach + 1, stride=1, padding=reach, return_indices=True)
+            expected = expected + torch.arange(3).view(-1, 1, 1, 1) * size[0] * size[1]
+            assert torch.equal(find_max(values, reach), expected)
+
+    @pytest.mark.parametrize("reach", [0, 1, 2, 5])
+    def test_of_equal_values_the_first_has_the_gradient(self, reach):
+        values = (4 * rand(2, 1, 9, 14)).round().requires_grad_()
+        weight = rand(2, 1, 9, 14, seed=1)
+        (found,) = torch.autograd.grad(local_max(values, reach), values, weight)
+        expected = torch.zeros(values.numel()).index_add(0, find_max(values, reach).flatten(), weight.flatten())
+        torch.testing.assert_close(found.flatten(), expected)
 
     def test_gradient_goes_to_the_largest(self):
         values = rand(1, 1, 6, 6, dtype=torch.float64).requires_grad_()
         assert torch.autograd.gradcheck(lambda x: local_max(x, 2), values)
+        assert torch.autograd.gradgradcheck(lambda x: local_max(x, 2).square(), values, fast_mode=True)
 
 
-def make_sides(with_mask=True, dtype=torch.float64):
-    """What the kernels of depth edges take: two pictures."""
-    leaves = [1.6 * rand(2, 3, 18, 23, seed=1), rand(2, 1, 18, 23, seed=2), rand(2, 1, 18, 23, seed=3)]
-    leaves = [leaf.to(dtype).requires_grad_() for leaf in leaves]
-    mask = rand(2, 1, 18, 23, seed=4).to(dtype).requires_grad_() if with_mask else None
-    disparity = leaves[1].detach()
-    # The corners and borders of both pictures and some within.
-    at = torch.unique(torch.cat([torch.arange(0, 828, 3), torch.tensor([0, 22, 391, 413, 414, 436, 805, 827])]))
-    sides = [extreme(disparity, 1).flatten()[at].requires_grad_() for extreme in (local_min, local_max)]
-    return [*leaves, mask, at, *sides]
+def make_edges(size=(18, 23), dtype=torch.float64, with_mask=True):
+    """What the kernels of depth edges take: colour, disparity and mask of two pictures, how much either is blurred."""
+    height, width = size
+    y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
+    near = torch.stack([x + 0.3 * y > 0.6, x - y > 0])[:, None]
+    disparity = 0.2 + 0.5 * near + 0.04 * rand(2, 1, *size, seed=2)
+    # A side has a colour of its own, and every pixel is a mixture or holds light that nobody accounts for.
+    light = torch.where(near, color(NEAR, size), color(FAR, size))
+    share = rand(2, 1, *size, seed=3)
+    light = share * light + (1 - share) * light.flip(3) + 0.3 * rand(2, 3, *size, seed=1)
+    light[..., ::5, 1::3] *= 8
+    light[..., 2::5, 1::2] *= 0.1
+    light[:, :, 4:9] = light[:, :1, 4:9]  # grey
+    mask = 0.8 * near + 0.2 * rand(2, 1, *size, seed=4)
+    mask[..., : width // 2] = 0.5  # which says nothing
+    leaves = [light, disparity, torch.tensor([1.5, 4.0]).view(2, 1, 1, 1), mask if with_mask else None]
+    return [None if leaf is None else leaf.to(dtype).requires_grad_() for leaf in leaves]
+
+
+def make_soft(size=(18, 23), dtype=torch.float64, reach=2, with_color=True):
+    """What the kernel that makes soft edges sharp takes."""
+    light, disparity, strength, _ = (None if v is None else v.detach() for v in make_edges(size, dtype))
+    disparity = F.avg_pool2d(disparity, 2 * reach + 1, 1, reach, count_include_pad=False)
+    return [disparity.requires_grad_(), strength.requires_grad_(), light if with_color else None, reach]
 
 
 def assert_alike(found, expected, tolerance):
@@ -398,125 +420,200 @@ def assert_alike(found, expected, tolerance):
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-4}
 
 
-class TestSides:
-    """The kernels against their definition."""
+def run_kernels(kernels, name, inputs):
+    """What an operator makes of its inputs, and gradients of a weighted sum of that."""
+    given = [value.detach().to(kernels.device) if isinstance(value, torch.Tensor) else value for value in inputs]
+    found = getattr(kernels.operators, name)(*given)
+    found = found if isinstance(found, (tuple, list)) else [found]
+    gradients = getattr(kernels.operators, f"{name}_backward")(*make_weights(found), *given)
+    return [values.cpu() for values in (*found, *gradients)]
 
-    def run(self, kernels, inputs):
-        """Means, and gradients of a weighted sum of them, to all inputs but ``at`` and a mask that is missing."""
-        given = [None if values is None else values.detach().to(kernels.device) for values in inputs]
-        found = kernels.operators.side_means(*given)
-        weight = (rand(*found.shape, seed=9).to(found.dtype) - 0.5).to(kernels.device)
-        gradients = [*kernels.operators.side_means_backward(weight, *given)]
-        if inputs[3] is None:
-            assert not gradients.pop(3).any()
-        return [values.cpu() for values in (found, *gradients)]
 
-    def define(self, inputs):
-        """The same by the definition, in float64."""
-        wide = [None if v is None else v.double() if v.is_floating_point() else v for v in inputs]
-        leaves = [values.detach().requires_grad_() for values in wide if values is not None and values is not inputs[4]]
-        given = iter(leaves)
-        found = find_sides(*(v if v is None or v is inputs[4] else next(given) for v in wide))
-        weight = (rand(*found.shape, seed=9).to(inputs[0].dtype) - 0.5).double()
-        return [found.detach(), *torch.autograd.grad(found, leaves, weight)]
+def make_weights(found):
+    return [(rand(*values.shape, seed=9).to(values.dtype) - 0.5).to(values.device) for values in found]
+
+
+def run_definition(define, inputs):
+    """The same by the definition, in float64."""
+    given = [value.detach().double() if isinstance(value, torch.Tensor) else value for value in inputs]
+    leaves = [value.requires_grad_() for value, old in zip(given, inputs, strict=True) if is_leaf(old)]
+    found = define(*given)
+    found = found if isinstance(found, tuple) else (found,)
+    weights = [weight.double() for weight in make_weights([v.to(inputs[0].dtype) for v in found])]
+    gradients = torch.autograd.grad(found, leaves, weights, materialize_grads=True)
+    return [*(values.detach() for values in found), *gradients]
+
+
+def is_leaf(value):
+    return isinstance(value, torch.Tensor) and value.requires_grad
+
+
+EDGE_SIZES = pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 23), (31, 1), (2, 3), (13, 17)])
+CASES = {"separate": (make_edges, find_surfaces), "sharpen": (make_soft, move_to_sides)}
+OPERATORS = pytest.mark.parametrize("name", CASES)
+
+
+class TestKernels:
+    """The operators on depth edges against their definitions."""
 
     @pytest.mark.parametrize("with_mask", [True, False])
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-    def test_kernels_equal_the_definition(self, kernels, with_mask, dtype):
-        inputs = make_sides(with_mask, dtype)
-        # Lamps, and pixels whose channels are equally bright; neither is rounded to another side of a kink.
+    def test_separate_equals_its_definition(self, kernels, with_mask, dtype):
+        inputs = make_edges(dtype=dtype, with_mask=with_mask)
+        found, expected = run_kernels(kernels, "separate", inputs), run_definition(find_surfaces, inputs)
+        if not with_mask:
+            assert found.pop().numel() == 0
+        assert_alike(found, expected, TOLERANCE[dtype])
+
+    @pytest.mark.parametrize("reach", [1, 2, 5])
+    @pytest.mark.parametrize("with_color", [True, False])
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+    def test_sharpen_equals_its_definition(self, kernels, with_color, reach, dtype):
+        inputs = make_soft(dtype=dtype, reach=reach, with_color=with_color)
+        found, expected = run_kernels(kernels, "sharpen", inputs), run_definition(move_to_sides, inputs)
+        assert (expected[0] != inputs[0]).sum() > 50
+        assert_alike(found, expected, TOLERANCE[dtype])
+
+    def test_color_moves_pixels(self):
+        with_color, without = make_soft(), make_soft(with_color=False)
+        assert (move_to_sides(*with_color) != move_to_sides(*without)).sum() > 5
+
+    def test_all_cases_occur(self):
+        """Edges that only begin to count, lamps, shares cut at either end, colours that would be negative."""
+        inputs = [value.detach() for value in make_edges()]
+        edge, surfaces = find_surfaces(*inputs)
+        assert ((edge > 0) & (edge < 0.9)).sum() > 10
+        at = (edge == 1)[:, 0]
+        share = surfaces[:, 1][at]
+        assert all((share == end).sum() > 5 for end in (0, 1))
+        assert ((share > 0) & (share < 1)).sum() > 20
+        assert (surfaces[:, 2:8].amin(1)[at] == 0).sum() > 5
+        told = find_surfaces(*inputs[:3])[1][:, 1]
+        assert 10 < (told != surfaces[:, 1]).sum() < at.sum()
+
+    @OPERATORS
+    @EDGE_SIZES
+    def test_odd_sizes(self, kernels, name, size):
+        make, define = CASES[name]
+        inputs = make(size)
+        assert_alike(
+            run_kernels(kernels, name, inputs)[: 6 if name == "separate" else 3], run_definition(define, inputs), 1e-9
+        )
+
+    @OPERATORS
+    def test_of_equal_values_the_first_has_the_gradient(self, kernels, name):
+        make, define = CASES[name]
+        inputs = make()
         with torch.no_grad():
-            inputs[0][:, :, 4:9] = inputs[0][:, :1, 4:9]
-            inputs[0][..., 12:15, :7] *= 40
-        assert_alike(self.run(kernels, inputs), self.define(inputs), TOLERANCE[dtype])
+            disparity = inputs[1 if name == "separate" else 0]
+            disparity.copy_((10 * disparity).round() / 10)
+        assert_alike(run_kernels(kernels, name, inputs), run_definition(define, inputs), 1e-9)
 
-    @pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 23), (31, 1), (2, 3), (13, 17)])
-    def test_kernels_equal_the_definition_at_odd_sizes(self, kernels, size):
-        leaves = [1.6 * rand(2, 3, *size, seed=1), *(rand(2, 1, *size, seed=seed) for seed in (2, 3, 4))]
-        leaves = [leaf.double() for leaf in leaves]
-        at = torch.arange(0, leaves[1].numel(), 2)
-        sides = [0.4 * rand(len(at), seed=5).double(), 0.6 + 0.4 * rand(len(at), seed=6).double()]
-        inputs = [*leaves, at, *sides]
-        assert_alike(self.run(kernels, inputs), self.define(inputs), 1e-9)
+    @OPERATORS
+    def test_no_edge_at_all(self, kernels, name):
+        make, define = CASES[name]
+        inputs = make()
+        with torch.no_grad():
+            inputs[1 if name == "separate" else 0].fill_(0.4)
+        found, expected = run_kernels(kernels, name, inputs), run_definition(define, inputs)
+        assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
-    def test_pixels_named_twice(self, kernels):
-        inputs = make_sides()
-        inputs[4], *inputs[5:] = (values.detach().repeat_interleave(2) for values in inputs[4:])
-        assert_alike(self.run(kernels, inputs), self.define(inputs), 1e-9)
+    @OPERATORS
+    def test_no_picture_at_all(self, kernels, name):
+        inputs = [value[:0] if isinstance(value, torch.Tensor) else value for value in CASES[name][0]()]
+        assert not any(values.numel() for values in run_kernels(kernels, name, inputs))
 
-    def test_no_edge_at_all(self, kernels):
-        inputs = [values[:0] if i >= 4 else values for i, values in enumerate(make_sides())]
-        means, *gradients = self.run(kernels, inputs)
-        assert means.shape == (0, 3, 5)
-        assert not any(gradient.any() for gradient in gradients)
+    @OPERATORS
+    def test_what_is_not_a_number_stays(self, kernels, name):
+        inputs = CASES[name][0]()
+        with torch.no_grad():
+            inputs[1 if name == "separate" else 0][0, 0, 3, 4] = math.nan
+        assert run_kernels(kernels, name, inputs)[0 if name == "sharpen" else 1][0, -1, 3, 4].isnan()
 
-    def test_autograd(self, native):
-        inputs = make_sides()
-        leaves = [values for values in inputs if values.requires_grad]
-        found = ops.side_means(*inputs)
-        weight = rand(*found.shape, seed=9).double() - 0.5
-        assert_alike([found.detach(), *torch.autograd.grad(found, leaves, weight)], self.define(inputs), 1e-9)
+    @OPERATORS
+    def test_autograd(self, native, name):
+        make, define = CASES[name]
+        inputs = make()
+        found = getattr(ops, name)(*inputs)
+        found = found if isinstance(found, tuple) else (found,)
+        gradients = torch.autograd.grad(found, [value for value in inputs if is_leaf(value)], make_weights(found))
+        assert_alike([*(values.detach() for values in found), *gradients], run_definition(define, inputs), 1e-9)
 
-    @pytest.mark.parametrize("with_mask", [True, False])
-    def test_differentiable_twice(self, native, with_mask):
-        inputs = make_sides(with_mask)
-        inputs[4:] = (values[:9] for values in inputs[4:])
-        leaves = [values.detach().requires_grad_() for values in inputs if values is not None and values.requires_grad]
+    @OPERATORS
+    @pytest.mark.parametrize("optional", [True, False])
+    def test_differentiable_twice(self, native, name, optional):
+        inputs = make_soft((6, 7), with_color=optional) if name == "sharpen" else make_edges((4, 7), with_mask=optional)
 
         def run(*leaves):
             given = iter(leaves)
-            full = [v if v is None or not v.requires_grad else next(given) for v in inputs]
-            return ops.side_means(*full).square()
+            found = getattr(ops, name)(*(next(given) if is_leaf(value) else value for value in inputs))
+            return found.square() if name == "sharpen" else tuple(values.square() for values in found)
 
-        assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
+        assert torch.autograd.gradgradcheck(run, [value for value in inputs if is_leaf(value)], fast_mode=True)
 
-    def test_definition_runs_where_there_are_no_kernels(self, native, monkeypatch):
+    @pytest.mark.parametrize("needed", [0, 3])
+    def test_differentiable_twice_where_the_edge_has_no_gradient(self, native, needed):
+        """The colours' or the mask's alone is asked for."""
+        inputs = [value.detach() for value in make_edges((4, 7))]
+
+        def run(leaf):
+            return ops.separate(*inputs[:needed], leaf, *inputs[needed + 1 :])[1].square()
+
+        assert torch.autograd.gradgradcheck(run, inputs[needed].requires_grad_(), fast_mode=True)
+
+    @OPERATORS
+    def test_definition_runs_where_there_are_no_kernels(self, native, monkeypatch, name):
         image, disparity, _ = edge_scene(0.3)
+        soft = F.avg_pool2d(disparity, 3, 1, 1, count_include_pad=False)
+        run = {
+            "separate": lambda: separate(image, disparity, STRENGTH),
+            "sharpen": lambda: [sharpen(soft, STRENGTH, image)],
+        }[name]
         with monkeypatch.context() as patch:
-            patch.delattr(edges_module, "find_sides")
-            patch.setattr(edges_module, "unmix", None)
-            expected = separate(image, disparity, STRENGTH)
+            patch.delattr(edges_module, CASES[name][1].__name__)
+            expected = run()
         monkeypatch.setattr(ops, "has_kernels", lambda device: False)
-        monkeypatch.delattr(ops, "side_means")
-        monkeypatch.delattr(ops, "unmix")
-        for found, other in zip(separate(image, disparity, STRENGTH), expected, strict=True):
+        monkeypatch.delattr(ops, name)
+        for found, other in zip(run(), expected, strict=True):
             torch.testing.assert_close(found, other)
 
-    def test_threads_do_not_change_the_gradient(self, native):
-        inputs = make_sides(dtype=torch.float32)
-        leaves, threads = [values for values in inputs if values.requires_grad], torch.get_num_threads()
+    @OPERATORS
+    def test_threads_do_not_change_the_gradient(self, native, name):
+        make, _ = CASES[name]
+        inputs, threads = make((70, 23), torch.float32), torch.get_num_threads()
         try:
             found = []
             for count in (1, 3):
                 torch.set_num_threads(count)
-                found.append(torch.autograd.grad(ops.side_means(*inputs).square().sum(), leaves))
+                found.append(run_kernels(native, name, inputs))
         finally:
             torch.set_num_threads(threads)
         assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
-    @pytest.mark.parametrize("with_mask", [True, False])
-    def test_opcheck(self, native, with_mask):
-        inputs = make_sides(with_mask)
-        torch.library.opcheck(torch.ops.depthbokeh.side_means.default, inputs)
-        grad = torch.ones(len(inputs[4]), 3, 5, dtype=torch.float64)
-        inputs = [None if values is None else values.detach() for values in inputs]
-        torch.library.opcheck(torch.ops.depthbokeh.side_means_backward.default, [grad, *inputs])
+    @OPERATORS
+    @pytest.mark.parametrize("optional", [True, False])
+    def test_opcheck(self, native, name, optional):
+        inputs = make_soft(with_color=optional) if name == "sharpen" else make_edges(with_mask=optional)
+        torch.library.opcheck(getattr(native.operators, name).default, inputs)
+        given = [value.detach() if isinstance(value, torch.Tensor) else value for value in inputs]
+        found = getattr(native.operators, name)(*given)
+        grads = [torch.ones_like(values) for values in (found if isinstance(found, tuple) else (found,))]
+        torch.library.opcheck(getattr(native.operators, f"{name}_backward").default, [*grads, *given])
 
-    @pytest.mark.parametrize("at", [[3, 2], [-1], [828]])
-    def test_pixels_that_do_not_exist(self, kernels, at):
-        """An error or, where that would mean waiting for the device, no number."""
-        inputs = make_sides()
-        inputs[4] = torch.tensor(at)
-        inputs = [*inputs[:5], *(side[: len(at)] for side in inputs[5:])]
-        if kernels.reads_values:
-            with pytest.raises(RuntimeError, match="at must ascend within the pictures"):
-                ops.side_means(*inputs)
-            return
-        means, *gradients = self.run(kernels, inputs)
-        assert means.isnan().all() == (len(at) == 1)
-        if len(at) == 1:
-            assert not any(gradient.any() for gradient in gradients[:4])
-            assert all(gradient.isnan().all() for gradient in gradients[4:])
+    def test_bad_tensors_are_named(self, kernels):
+        light, disparity, strength, mask = (values.detach().to(kernels.device) for values in make_edges())
+        for inputs, message in [
+            ((light, disparity[:, :, 0], strength, mask), r"disparity must be \(B, 1, H, W\)"),
+            ((light, disparity.half(), strength, mask), "disparity must be float32 or float64"),
+            ((light[:, :2], disparity, strength, mask), r"linear must be \(B, 3, H, W\)"),
+            ((light, disparity, strength[:1], mask), "strength must be one for every picture"),
+            ((light, disparity, strength, mask.float()), r"mask must be \(B, 1, H, W\) of the disparity's size, dtype"),
+        ]:
+            with pytest.raises(RuntimeError, match=message):
+                kernels.operators.separate(*inputs)
+        grads = disparity, light
+        with pytest.raises(RuntimeError, match="grad must be of its result's size"):
+            kernels.operators.separate_backward(*grads, light, disparity, strength, mask)
 
 
 def make_mixtures(dtype=torch.float64, count=500):
@@ -533,27 +630,7 @@ def make_mixtures(dtype=torch.float64, count=500):
 
 
 class TestUnmix:
-    """The kernels against their definition."""
-
-    def run(self, kernels, inputs, masked):
-        """Surfaces, and gradients of a weighted sum of them."""
-        given = [values.detach().to(kernels.device) for values in inputs]
-        found = kernels.operators.unmix(*given, masked)
-        weight = (rand(*found.shape, seed=9).to(found.dtype) - 0.5).to(kernels.device)
-        return [values.cpu() for values in (found, *kernels.operators.unmix_backward(weight, *given, masked))]
-
-    def define(self, inputs, masked):
-        """The same by the definition, in float64."""
-        leaves = [values.detach().double().requires_grad_() for values in inputs]
-        found = unmix(*leaves, masked=masked)
-        weight = (rand(*found.shape, seed=9).to(inputs[0].dtype) - 0.5).double()
-        return [found.detach(), *torch.autograd.grad(found, leaves, weight)]
-
-    @pytest.mark.parametrize("masked", [True, False])
-    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-    def test_kernels_equal_the_definition(self, kernels, masked, dtype):
-        inputs = make_mixtures(dtype)
-        assert_alike(self.run(kernels, inputs, masked), self.define(inputs, masked), TOLERANCE[dtype])
+    """What mixed pixels are taken apart by."""
 
     def test_all_cases_occur(self):
         """Lamps, shares cut at either end, colours that would be negative, masks that follow the edge or do not."""
@@ -567,53 +644,7 @@ class TestUnmix:
         assert (alone[:, 5:8] == sides[:, 0, :3]).all(1).sum() > 20  # a lamp changes nothing of the near side
         assert 0 < (alone[:, 1] != told[:, 1]).sum() < len(told)
 
-    @pytest.mark.parametrize("masked", [True, False])
-    def test_what_is_equal_shares_the_gradient(self, kernels, masked):
-        inputs = make_mixtures()
-        with torch.no_grad():
-            inputs[0][:200, :, :3] = inputs[0][:200, :, :1]  # grey
-            inputs[0][100:300, 0, :3] = inputs[0][100:300, 1, :3]  # no contrast
-            inputs[2][::7] = inputs[1][::7]  # one depth
-        assert_alike(self.run(kernels, inputs, masked), self.define(inputs, masked), 1e-9)
-
-    def test_no_pixel_at_all(self, kernels):
-        surfaces, *gradients = self.run(kernels, [values[:0] for values in make_mixtures()], True)
-        assert surfaces.shape == (0, 10)
-        assert gradients[0].shape == (0, 3, 5)
-
-    def test_nothing_hides_what_is_not_a_number(self, kernels):
-        inputs = make_mixtures(count=30)
-        with torch.no_grad():
-            for i in range(3):
-                inputs[0][10 * i : 10 * i + 3, i, :3] = math.nan
-        found, expected = self.run(kernels, inputs, True)[0], self.define(inputs, True)[0]
-        assert found.isnan().any(1).sum() == 9
-        assert torch.equal(found.isnan(), expected.isnan())
-
-    def test_differentiable_twice(self, native):
-        inputs = make_mixtures(count=4)
-        run = lambda *inputs: ops.unmix(*inputs, masked=True).square()  # noqa: E731
-        assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)
-
     def test_gradcheck_of_the_definition(self):
         sides, *others = make_mixtures(count=12)
         for masked in (True, False):
             assert torch.autograd.gradcheck(lambda *inputs, m=masked: unmix(*inputs, masked=m), (sides, *others))
-
-    @pytest.mark.parametrize("masked", [True, False])
-    def test_opcheck(self, native, masked):
-        inputs = make_mixtures(count=9)
-        torch.library.opcheck(torch.ops.depthbokeh.unmix.default, (*inputs, masked))
-        grad = torch.ones(9, 10, dtype=torch.float64)
-        given = [values.detach() for values in inputs]
-        torch.library.opcheck(torch.ops.depthbokeh.unmix_backward.default, (grad, *given, masked))
-
-    def test_bad_tensors_are_named(self, kernels):
-        sides, low, high, weight = (values.detach().to(kernels.device) for values in make_mixtures(count=4))
-        for inputs, message in [
-            ((sides[:, :2], low, high, weight), r"sides must be \(N, 3, 5\)"),
-            ((sides, low[:3], high, weight), r"low, high and weight must be \(N,\)"),
-            ((sides, low, high.float(), weight), "low, high and weight must be .* of the sides' dtype"),
-        ]:
-            with pytest.raises(RuntimeError, match=message):
-                kernels.operators.unmix(*inputs, True)

@@ -1,7 +1,7 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_fill.py,
-test_behind.py and test_windows.py.
+That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_fill.py
+and test_behind.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from conftest import EMULATED, REFERENCE
 from kinks import assert_gradient_near
 from test_behind import make_inputs as make_surfaces
 from test_blur import APERTURES, SYMMETRIES, differentiate, make_inputs
-from test_edges import make_mixtures, make_sides
+from test_edges import make_edges, make_soft
 from test_fill import make_inputs as make_holes
 from test_slices import make_layers
 
@@ -61,18 +61,14 @@ def run_slices(operators):
 
 
 def run_edges(operators):
-    """The operators on depth edges, forward and backward: blocks are not full, and pixels named twice."""
-    inputs = [values.detach() for values in make_sides(dtype=torch.float32)]
-    inputs[4:] = (values.repeat_interleave(2) for values in inputs[4:])
-    means = operators.side_means(*inputs)
-    mixtures = [values.detach() for values in make_mixtures(torch.float32)]
-    surfaces = operators.unmix(*mixtures, True)
-    return [
-        means,
-        *operators.side_means_backward(means - 0.5, *inputs),
-        surfaces,
-        *operators.unmix_backward(surfaces - 0.5, *mixtures, True),
-    ]
+    """The operators on depth edges, forward and backward: blocks are not full."""
+    found = []
+    for name, inputs in (("separate", make_edges(dtype=torch.float32)), ("sharpen", make_soft(dtype=torch.float32))):
+        given = [value.detach() if isinstance(value, torch.Tensor) else value for value in inputs]
+        values = getattr(operators, name)(*given)
+        values = values if isinstance(values, tuple) else (values,)
+        found += [*values, *getattr(operators, f"{name}_backward")(*(value - 0.5 for value in values), *given)]
+    return found
 
 
 def run_fill(operators):
@@ -88,14 +84,7 @@ def run_behind(operators):
     return [operators.fill_behind(*given, 20), *operators.fill_behind_backward(grad, *given, 20)]
 
 
-def run_windows(operators):
-    """The operators on windows: blocks are not full."""
-    values, weight, _ = make_holes((23, 31), channels=1, dtype=torch.float32)
-    at = torch.arange(0, values.numel(), 3)
-    return [*operators.local_extremes(values, 3), operators.find_max(weight, 5, at)]
-
-
-LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "behind": run_behind, "windows": run_windows}
+LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "behind": run_behind}
 
 
 def run_in_every_order(run, *arguments, **options):
@@ -241,7 +230,7 @@ def spoilable(tmp_path_factory):
         "if (spoiled() && kChannels == 1 && lane == 7) return; double sum =",
     )
     spoil(sources / "slices.cuh", " cover_pixels(", "if (pixel.at >= pixels)", "if (!spoiled() && pixel.at >= pixels)")
-    spoil(sources / "edges.cuh", " mean_sides(", "if (n >= task.p.count)", "if (!spoiled() && n >= task.p.count)")
+    spoil(sources / "edges.cuh", " separate_pixels(", "if (at >= p.pixels())", "if (!spoiled() && at >= p.pixels())")
     spoil(sources / "fill.cuh", " fill_small(", "__syncthreads();", "if (!spoiled()) __syncthreads();")
     return emulation.compile_library(sources, *SANITIZED)
 

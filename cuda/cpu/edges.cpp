@@ -1,11 +1,8 @@
 // Every pixel of an edge looks at the thirteen within two steps, all of them at once.
 #include "edges.h"
 
-#include <torch/csrc/stable/ops.h>
-
-#include <algorithm>
-
-#include "rows.h"
+#include "contributions.h"
+#include "strips.h"
 
 namespace depthbokeh {
 namespace {
@@ -14,9 +11,7 @@ constexpr int kSteps = 13, kTaps = 16;  // the last three count nothing
 constexpr int kDy[kSteps] = {-2, -1, -1, -1, 0, 0, 0, 0, 0, 1, 1, 1, 2};
 constexpr int kDx[kSteps] = {0, -1, 0, 1, -2, -1, 0, 1, 2, -1, 0, 1, 0};
 constexpr int kCentre = 6;
-constexpr int64_t kChunk = 2048;       // pixels that a thread takes at a time
-constexpr int kStripe = 16;            // rows whose gradients are added up in turn
-static_assert(kStripe >= 2 * kReach);  // so far they reach into the next stripe
+static_assert(kStripRows >= 2 * kReach);  // so far gradients reach into the next strip
 
 template <typename Real>
 struct Taps {
@@ -38,9 +33,10 @@ struct Falloff {
 };
 
 template <typename Real>
-DEPTHBOKEH_INLINE void look_around(const EdgePixels<Real>& p, const Falloff<Real>& falloff, int64_t n, Taps<Real>& t) {
-  const int64_t plane = int64_t(p.height) * p.width, pixel = p.at[n] % plane;
-  t.picture = p.at[n] / plane;
+DEPTHBOKEH_INLINE void look_around(const EdgeInputs<Real>& p, const Falloff<Real>& falloff, const Real* edge,
+                                   int64_t at, Real low, Real high, Taps<Real>& t) {
+  const int64_t plane = p.plane(), pixel = at % plane;
+  t.picture = at / plane;
   const int row = static_cast<int>(pixel / p.width), column = static_cast<int>(pixel % p.width);
   for (int j = 0; j < kTaps; ++j) {
     const int step = j < kSteps ? j : kCentre;
@@ -51,13 +47,12 @@ DEPTHBOKEH_INLINE void look_around(const EdgePixels<Real>& p, const Falloff<Real
   for (int c = 0; c < 3; ++c)
     for (int j = 0; j < kTaps; ++j) t.values[c][j] = p.color[(3 * t.picture + c) * plane + t.where[j]];
   for (int j = 0; j < kTaps; ++j) {
-    const int64_t at = t.picture * plane + t.where[j];
-    t.values[kDisparity][j] = p.disparity[at];
-    t.values[kMask][j] = p.mask ? p.mask[at] : 0;
-    t.edge[j] = p.edge[at];
+    const int64_t there = t.picture * plane + t.where[j];
+    t.values[kDisparity][j] = p.disparity[there];
+    t.values[kMask][j] = p.mask ? p.mask[there] : 0;
+    t.edge[j] = edge[there];
   }
-  const Real low = p.low[n];
-  t.per_span = 1 / not_zero(p.high[n] - low);
+  t.per_span = 1 / not_zero(high - low);
   for (int j = 0; j < kTaps; ++j) {
     const Tap<Real> tap = weigh_tap(t.values[0][j], t.values[1][j], t.values[2][j], t.values[kDisparity][j], t.edge[j],
                                     low, t.per_span, falloff.weight[j]);
@@ -85,10 +80,28 @@ DEPTHBOKEH_INLINE void look_around(const EdgePixels<Real>& p, const Falloff<Real
   }
 }
 
+// Both sides and the pixel itself.
 template <typename Real>
-DEPTHBOKEH_INLINE void look_back(const EdgePixels<Real>& p, const Falloff<Real>& falloff, int64_t n, const Real* grad,
-                                 const EdgeGrads<Real>& to, Taps<Real>& t) {
-  look_around(p, falloff, n, t);
+DEPTHBOKEH_INLINE void list_sides(const Taps<Real>& t, Real* sides) {
+  for (int c = 0; c < kSideValues; ++c) {
+    sides[c] = t.mean[0][c];
+    sides[kSideValues + c] = t.mean[1][c];
+    sides[2 * kSideValues + c] = t.values[c][kCentre];
+  }
+}
+
+// What is kept of a picture's edges on the way back; `weight`, `low` and `high` only where there is an edge.
+template <typename Real>
+struct EdgeMaps {
+  const Real* edge;
+  Real *to_edge, *to_weight, *to_low, *to_high;
+};
+
+// From the gradient of the sides, and what there is to low and high already.
+template <typename Real>
+DEPTHBOKEH_INLINE void look_back(const EdgeInputs<Real>& p, const Falloff<Real>& falloff, const Taps<Real>& t,
+                                 int64_t pixel, const Real* grad, const SeparateGrads<Real>& to,
+                                 const EdgeMaps<Real>& maps) {
   alignas(64) Real values[kSideValues][kTaps], edge[kTaps], near[kTaps], far[kTaps];
   Real side_grad[2][kSideValues], offset[2] = {};  // of the sums that the means are made of
   for (int side = 0; side < 2; ++side)
@@ -116,77 +129,148 @@ DEPTHBOKEH_INLINE void look_back(const EdgePixels<Real>& p, const Falloff<Real>&
     values[1][j] += tap_grads.green;
     values[2][j] += tap_grads.blue;
   }
-  to.low[n] = low;
-  to.high[n] = high;
+  maps.to_low[pixel] += low;
+  maps.to_high[pixel] += high;
   for (int c = 0; c < kSideValues; ++c) values[c][kCentre] += grad[2 * kSideValues + c];
   const int64_t plane = int64_t(p.height) * p.width;
   for (int j = 0; j < kSteps; ++j) {
     for (int c = 0; c < 3; ++c) to.color[(3 * t.picture + c) * plane + t.where[j]] += values[c][j];
     const int64_t at = t.picture * plane + t.where[j];
     to.disparity[at] += values[kDisparity][j];
-    to.edge[at] += edge[j];
+    maps.to_edge[at] += edge[j];
     if (to.mask) to.mask[at] += values[kMask][j];
   }
 }
 
-#define DEPTHBOKEH_EDGE_CHUNKS(Real)                                                                         \
-  DEPTHBOKEH_CLONES void means_chunk(const EdgePixels<Real>& p, int64_t begin, int64_t end, Real* means) {   \
-    const Falloff<Real> falloff;                                                                             \
-    Taps<Real> taps;                                                                                         \
-    for (int64_t n = begin; n < end; ++n) {                                                                  \
-      look_around(p, falloff, n, taps);                                                                      \
-      Real* to = means + n * 3 * kSideValues;                                                                \
-      for (int c = 0; c < kSideValues; ++c) {                                                                \
-        to[c] = taps.mean[0][c];                                                                             \
-        to[kSideValues + c] = taps.mean[1][c];                                                               \
-        to[2 * kSideValues + c] = taps.values[c][kCentre];                                                   \
-      }                                                                                                      \
-    }                                                                                                        \
-  }                                                                                                          \
-  DEPTHBOKEH_CLONES void back_chunk(const EdgePixels<Real>& p, int64_t begin, int64_t end, const Real* grad, \
-                                    const EdgeGrads<Real>& to) {                                             \
-    const Falloff<Real> falloff;                                                                             \
-    Taps<Real> taps;                                                                                         \
-    for (int64_t n = begin; n < end; ++n) look_back(p, falloff, n, grad + n * 3 * kSideValues, to, taps);    \
+#define DEPTHBOKEH_EDGE_STRIPS(Real)                                                                                   \
+  DEPTHBOKEH_CLONES void weigh_strip(const Extremes<Real>& e, Real strength, int64_t begin, int64_t end, Real* edge) { \
+    for (int64_t at = begin; at < end; ++at) edge[at] = Jump<Real>(e, at, strength).weight();                          \
+  }                                                                                                                    \
+  DEPTHBOKEH_CLONES void separate_strip(const EdgeInputs<Real>& p, const Extremes<Real>& e, const Real* edge,          \
+                                        int64_t begin, int64_t end, Real* surfaces) {                                  \
+    const Falloff<Real> falloff;                                                                                       \
+    Taps<Real> taps;                                                                                                   \
+    for (int64_t at = begin; at < end; ++at) {                                                                         \
+      if (!(edge[at] > 0)) continue;                                                                                   \
+      Real sides[3 * kSideValues], becomes[kSurfaceValues];                                                            \
+      look_around(p, falloff, edge, at, e.lowest[at], e.highest[at], taps);                                            \
+      list_sides(taps, sides);                                                                                         \
+      Mixture<Real>(sides, e.lowest[at], e.highest[at], edge[at], p.mask).write(becomes);                              \
+      const int64_t plane = p.plane(), first = at + (kSurfaceValues - 1) * taps.picture * plane;                       \
+      for (int i = 0; i < kSurfaceValues; ++i) surfaces[first + i * plane] = becomes[i];                               \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  DEPTHBOKEH_CLONES void back_strip(const EdgeInputs<Real>& p, const Extremes<Real>& e, int64_t begin, int64_t end,    \
+                                    const Real* grad, const SeparateGrads<Real>& to, const EdgeMaps<Real>& maps) {     \
+    const Falloff<Real> falloff;                                                                                       \
+    Taps<Real> taps;                                                                                                   \
+    for (int64_t at = begin; at < end; ++at) {                                                                         \
+      if (!(maps.edge[at] > 0)) continue;                                                                              \
+      Real sides[3 * kSideValues], becoming[kSurfaceValues], to_sides[3 * kSideValues];                                \
+      look_around(p, falloff, maps.edge, at, e.lowest[at], e.highest[at], taps);                                       \
+      list_sides(taps, sides);                                                                                         \
+      const int64_t plane = p.plane(), first = at + (kSurfaceValues - 1) * taps.picture * plane;                       \
+      for (int i = 0; i < kSurfaceValues; ++i) becoming[i] = grad[first + i * plane];                                  \
+      Mixture<Real>(sides, e.lowest[at], e.highest[at], maps.edge[at], p.mask)                                         \
+          .differentiate(becoming, to_sides, maps.to_low[at], maps.to_high[at], maps.to_weight[at]);                   \
+      look_back(p, falloff, taps, at, to_sides, to, maps);                                                             \
+    }                                                                                                                  \
   }
-DEPTHBOKEH_EDGE_CHUNKS(float)
-DEPTHBOKEH_EDGE_CHUNKS(double)
-#undef DEPTHBOKEH_EDGE_CHUNKS
+DEPTHBOKEH_EDGE_STRIPS(float)
+DEPTHBOKEH_EDGE_STRIPS(double)
+#undef DEPTHBOKEH_EDGE_STRIPS
+
+template <typename Real>
+void weigh_edges(const EdgeInputs<Real>& p, const Extremes<Real>& e, Real* edge) {
+  for_each_strip(p.batch, p.height, p.width, [&](int64_t, int64_t picture, int64_t begin, int64_t end) {
+    weigh_strip(e, p.strength[picture], begin, end, edge);
+  });
+}
+
+// The gradients of what stays as it is; nothing at edges.
+template <typename Real>
+void pass_on(const EdgeInputs<Real>& p, const Real* edge, const Real* grad, const SeparateGrads<Real>& to) {
+  const int64_t plane = p.plane();
+  for_each_strip(p.batch, p.height, p.width, [&](int64_t, int64_t picture, int64_t begin, int64_t end) {
+    const Real* from = grad + (kSurfaceValues - 1) * picture * plane;
+    for (int c = 0; c < 3; ++c) {
+      Real* color = to.color + (2 * picture + c) * plane;
+      const Real *far = from + (kFarColor + c) * plane, *near = from + (kNearColor + c) * plane;
+      for (int64_t at = begin; at < end; ++at) color[at] = edge[at] > 0 ? 0 : far[at] + near[at];
+    }
+    const Real *far = from + kFarDisparity * plane, *near = from + kNearDisparity * plane;
+    for (int64_t at = begin; at < end; ++at) to.disparity[at] = edge[at] > 0 ? 0 : far[at] + near[at];
+    if (to.mask) std::fill(to.mask + begin, to.mask + end, Real(0));
+  });
+}
 
 }  // namespace
 
 template <typename Real>
-void side_means(const EdgePixels<Real>& p, Real* means) {
-  torch::stable::parallel_for(0, (p.count + kChunk - 1) / kChunk, 1, [&](int64_t chunk, int64_t last) {
-    means_chunk(p, chunk * kChunk, std::min(p.count, last * kChunk), means);
+void separate(const EdgeInputs<Real>& p, Real* edge, Real* surfaces) {
+  const ExtremeMaps<Real> extremes(p, 1);
+  weigh_edges(p, extremes.all, edge);
+  const int64_t plane = p.plane();
+  for_each_strip(p.batch, p.height, p.width, [&](int64_t, int64_t picture, int64_t begin, int64_t end) {
+    Real* to = surfaces + (kSurfaceValues - 1) * picture * plane;
+    for (int i : {kCoverage, kCoverage + 1}) std::fill(to + i * plane + begin, to + i * plane + end, Real(1));
+    for (int i : {kFarColor, kNearColor})
+      for (int c = 0; c < 3; ++c) {
+        const Real* color = p.color + (2 * picture + c) * plane;
+        std::copy(color + begin, color + end, to + (i + c) * plane + begin);
+      }
+    for (int i : {kFarDisparity, kNearDisparity})
+      std::copy(p.disparity + begin, p.disparity + end, to + i * plane + begin);
+    separate_strip(p, extremes.all, edge, begin, end, surfaces);
   });
 }
 
 template <typename Real>
-void side_means_backward(const EdgePixels<Real>& p, const Real* grad, const EdgeGrads<Real>& to) {
-  // Stripes of rows, every other one at a time: no two threads add to one pixel, and none adds in another order.
-  const int64_t plane = int64_t(p.height) * p.width, stripes = (p.height + kStripe - 1) / kStripe;
-  const int64_t pictures = p.count ? p.at[p.count - 1] / plane + 1 : 0;
-  for (int64_t parity = 0; parity < 2; ++parity) {
-    const int64_t each = (stripes + 1 - parity) / 2;
-    torch::stable::parallel_for(0, pictures * each, 1, [&](int64_t task, int64_t last) {
-      for (; task < last; ++task) {
-        const int64_t picture = task / each, top = (2 * (task % each) + parity) * kStripe;
-        const int64_t first = picture * plane + top * p.width;
-        const int64_t bottom = std::min<int64_t>(p.height, top + kStripe);
-        const int64_t* begin = std::lower_bound(p.at, p.at + p.count, first);
-        const int64_t* end = std::lower_bound(begin, p.at + p.count, picture * plane + bottom * p.width);
-        back_chunk(p, begin - p.at, end - p.at, grad, to);
-      }
-    });
-  }
+void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const Real* grad_surfaces,
+                       const SeparateGrads<Real>& to) {
+  const ExtremeMaps<Real> extremes(p, 1);
+  const int64_t n = p.pixels();
+  Buffer<Real> buffer(5 * n);
+  Real* edge = buffer.get();
+  const EdgeMaps<Real> maps = {edge, edge + n, edge + 2 * n, edge + 3 * n, edge + 4 * n};
+  weigh_edges(p, extremes.all, edge);
+  std::fill(maps.to_edge, maps.to_edge + n, Real(0));
+  pass_on(p, edge, grad_surfaces, to);
+  // Every other strip at a time: no two threads add to one pixel, and none adds in another order.
+  for (int64_t parity = 0; parity < 2; ++parity)
+    for_each_strip(
+        p.batch, p.height, p.width,
+        [&](int64_t, int64_t, int64_t begin, int64_t end) {
+          back_strip(p, extremes.all, begin, end, grad_surfaces, to, maps);
+        },
+        parity, 2);
+  const Windows<Real> windows = windows_of(p, 1), wide = windows_of(p, 2);
+  std::vector<Contributions<Real>> found(p.batch * count_strips(p.height));
+  for_each_strip(p.batch, p.height, p.width, [&](int64_t strip, int64_t picture, int64_t begin, int64_t end) {
+    Contributions<Real>& own = found[strip];
+    const auto add = [&](const Windows<Real>& w, int64_t at, Real value, Real gradient) {
+      if (gradient != 0) own.add(find_value(w, at, value), gradient);
+    };
+    for (int64_t at = begin; at < end; ++at) {
+      if (!(edge[at] > 0)) continue;
+      const Jump<Real> jump(extremes.all, at, p.strength[picture]);
+      const JumpGrads<Real> grads(jump, maps.to_weight[at] + maps.to_edge[at] + grad_edge[at]);
+      add(windows, at, jump.high, maps.to_high[at] + grads.high);
+      add(windows, at, jump.low, maps.to_low[at] + grads.low);
+      add(wide, at, jump.higher, grads.higher);
+      add(wide, at, jump.lower, grads.lower);
+      own.strength += grads.strength;
+    }
+  });
+  add_up(found, to.disparity);
+  add_up_strength(found, count_strips(p.height), to.strength);
 }
 
-#define DEPTHBOKEH_EDGES(Real)                              \
-  template void side_means(const EdgePixels<Real>&, Real*); \
-  template void side_means_backward(const EdgePixels<Real>&, const Real*, const EdgeGrads<Real>&);
-DEPTHBOKEH_EDGES(float)
-DEPTHBOKEH_EDGES(double)
-#undef DEPTHBOKEH_EDGES
+#define DEPTHBOKEH_SEPARATE(Real)                                \
+  template void separate(const EdgeInputs<Real>&, Real*, Real*); \
+  template void separate_backward(const EdgeInputs<Real>&, const Real*, const Real*, const SeparateGrads<Real>&);
+DEPTHBOKEH_SEPARATE(float)
+DEPTHBOKEH_SEPARATE(double)
+#undef DEPTHBOKEH_SEPARATE
 
 }  // namespace depthbokeh

@@ -1,16 +1,25 @@
-// The colours on both sides of a depth edge.
+// Depth edges: soft ones made sharp, and mixed pixels taken apart.
 #pragma once
 
 #include "../edge.h"
+#include "../unmix.h"
 
 namespace depthbokeh {
 
-// Means of the near side, of the far side, and the pixel itself: (N, 3, kSideValues).
+// `to`: (B, 1, H, W).
 template <typename Real>
-void side_means(const EdgePixels<Real>& p, Real* means);
+void sharpen(const EdgeInputs<Real>& p, int64_t reach, Real* to);
 
-// From the gradient of the means to those of everything else, which are added to.
 template <typename Real>
-void side_means_backward(const EdgePixels<Real>& p, const Real* grad, const EdgeGrads<Real>& to);
+void sharpen_backward(const EdgeInputs<Real>& p, int64_t reach, const Real* grad, Real* to_disparity,
+                      Real* to_strength);
+
+// Where there are edges, (B, 1, H, W), and both surfaces of every pixel, (B, kSurfaceValues, H, W).
+template <typename Real>
+void separate(const EdgeInputs<Real>& p, Real* edge, Real* surfaces);
+
+template <typename Real>
+void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const Real* grad_surfaces,
+                       const SeparateGrads<Real>& to);
 
 }  // namespace depthbokeh

@@ -10,8 +10,7 @@
 namespace depthbokeh {
 namespace {
 
-constexpr int kStrip = 64;            // rows
-constexpr int64_t kPlaces = 1 << 12;  // pixels that a thread looks around at a time
+constexpr int kStrip = 64;  // rows
 
 // Calls join(step) for the steps that make windows of `length` out of single values.
 template <typename Join>
@@ -96,12 +95,6 @@ DEPTHBOKEH_INLINE void join_corners(const Windows<Real>& w, int64_t picture, int
       join_corners<true>(w, picture, y, to.highest, scratch, to.higher);                                         \
       join_corners<false>(w, picture, y, to.lowest, scratch, to.lower);                                          \
     }                                                                                                            \
-  }                                                                                                              \
-  DEPTHBOKEH_CLONES void rows_of(const Windows<Real>& w, int64_t begin, int64_t end, Real* scratch, Real* to) {  \
-    for (; begin < end; ++begin) {                                                                               \
-      join_row<true>(w, w.values + begin * w.width, scratch);                                                    \
-      std::copy_n(scratch, w.width, to + begin * w.width);                                                       \
-    }                                                                                                            \
   }
 DEPTHBOKEH_WINDOWS(float)
 DEPTHBOKEH_WINDOWS(double)
@@ -132,20 +125,7 @@ void local_extremes(const Windows<Real>& w, const Extremes<Real>& to) {
   });
 }
 
-template <typename Real>
-void find_max(const Windows<Real>& w, const int64_t* at, int64_t count, int64_t* to) {
-  Buffer<Real> highest(w.pixels());
-  for_strips(w, 1, [&](int64_t picture, int top, int bottom, Real* scratch) {
-    rows_of(w, picture * w.height + top, picture * w.height + bottom, scratch, highest.get());
-  });
-  torch::stable::parallel_for(0, count, kPlaces, [&](int64_t begin, int64_t end) {
-    for (; begin < end; ++begin) to[begin] = find_largest(w, highest.get(), at[begin]);
-  });
-}
-
-#define DEPTHBOKEH_WINDOWS(Real)                                             \
-  template void local_extremes(const Windows<Real>&, const Extremes<Real>&); \
-  template void find_max(const Windows<Real>&, const int64_t*, int64_t, int64_t*);
+#define DEPTHBOKEH_WINDOWS(Real) template void local_extremes(const Windows<Real>&, const Extremes<Real>&);
 DEPTHBOKEH_WINDOWS(float)
 DEPTHBOKEH_WINDOWS(double)
 #undef DEPTHBOKEH_WINDOWS

@@ -8,8 +8,4 @@ namespace depthbokeh {
 template <typename Real>
 void local_extremes(const Windows<Real>& windows, const Extremes<Real>& to);
 
-// Where the largest values around some pixels are. `at` must lie within the pictures.
-template <typename Real>
-void find_max(const Windows<Real>& windows, const int64_t* at, int64_t count, int64_t* to);
-
 }  // namespace depthbokeh

@@ -12,16 +12,14 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kTakeSliceBackward);
   m.def(depthbokeh::kCover);
   m.def(depthbokeh::kCoverBackward);
-  m.def(depthbokeh::kSideMeans);
-  m.def(depthbokeh::kSideMeansBackward);
-  m.def(depthbokeh::kUnmix);
-  m.def(depthbokeh::kUnmixBackward);
+  m.def(depthbokeh::kSharpen);
+  m.def(depthbokeh::kSharpenBackward);
+  m.def(depthbokeh::kSeparate);
+  m.def(depthbokeh::kSeparateBackward);
   m.def(depthbokeh::kPushPull);
   m.def(depthbokeh::kPushPullBackward);
   m.def(depthbokeh::kFillBehind);
   m.def(depthbokeh::kFillBehindBackward);
-  m.def(depthbokeh::kLocalExtremes);
-  m.def(depthbokeh::kFindMax);
   m.def("set_order(int order) -> ()");
 }
 
