@@ -9,12 +9,12 @@ constexpr const char* kGatherBlur =
     "gather_blur(Tensor image, Tensor radius, Tensor aperture, int kind, bool slope) -> Tensor";
 constexpr const char* kGatherBlurBackward =
     "gather_blur_backward(Tensor image, Tensor radius, Tensor weight, Tensor aperture, int kind) -> (Tensor, Tensor)";
-constexpr const char* kTakeSlice =
-    "take_slice(Tensor color, Tensor alpha, Tensor defocus, Tensor origin, Tensor scale, int index) -> (Tensor, "
-    "Tensor)";
-constexpr const char* kTakeSliceBackward =
-    "take_slice_backward(Tensor grad_light, Tensor grad_radius, Tensor color, Tensor alpha, Tensor defocus, Tensor "
-    "origin, Tensor scale, int index, Tensor(a!) grad_color, Tensor(b!) grad_alpha, Tensor(c!) grad_defocus, "
+constexpr const char* kTakeSlices =
+    "take_slices(Tensor color, Tensor alpha, Tensor defocus, Tensor origin, Tensor scale, int first, int count) -> "
+    "(Tensor, Tensor)";
+constexpr const char* kTakeSlicesBackward =
+    "take_slices_backward(Tensor grad_light, Tensor grad_radius, Tensor color, Tensor alpha, Tensor defocus, Tensor "
+    "origin, Tensor scale, int first, Tensor(a!) grad_color, Tensor(b!) grad_alpha, Tensor(c!) grad_defocus, "
     "Tensor(d!) "
     "grad_origin, Tensor(e!) grad_scale) -> ()";
 constexpr const char* kCover = "cover(Tensor spread, Tensor before, Tensor(a!) picture) -> Tensor";

@@ -32,29 +32,47 @@ inline void check_layers(const Tensor& color, const Tensor& alpha, const Tensor&
                   "origin and scale must have one value for every picture");
 }
 
-// `layers`: the gradients to colour, alpha, defocus, origin and scale.
-inline void check_layer_grads(const Tensor& color, const Tensor& light, const Tensor& radius,
-                              std::initializer_list<const Tensor*> layers) {
+// Slices lie one after the other along the first axis. Returns how many there are of each picture.
+inline int64_t count_slices(const Tensor& slices, int64_t batch) {
+  STD_TORCH_CHECK(batch == 0 ? slices.size(0) == 0 : slices.size(0) % batch == 0,
+                  "slices must be as many for every picture");
+  return batch ? slices.size(0) / batch : 0;
+}
+
+// `layers`: the gradients to colour, alpha, defocus, origin and scale. Returns how many slices there are.
+inline int64_t check_layer_grads(const Tensor& color, const Tensor& light, const Tensor& radius,
+                                 std::initializer_list<const Tensor*> layers) {
   const int64_t batch = color.size(0), count = color.size(1), pixels = color.size(3) * color.size(4);
   check_alike({&color, &light, &radius});
-  STD_TORCH_CHECK(light.numel() == 4 * batch * pixels && radius.numel() == batch * pixels,
-                  "gradients of a slice must have its shape");
+  const int64_t slices = count_slices(light, batch);
+  STD_TORCH_CHECK(light.numel() == 4 * slices * batch * pixels && radius.numel() == slices * batch * pixels,
+                  "gradients of slices must have their shapes");
   const int64_t surfaces = batch * count * pixels, sizes[5] = {3 * surfaces, surfaces, surfaces, batch, batch};
   const int64_t* size = sizes;
   for (const Tensor* t : layers) {
     check_alike({&color, t});
     STD_TORCH_CHECK(t->numel() == *size++, "gradients of layers must have their shapes");
   }
+  return slices;
 }
 
-inline void check_cover(const Tensor& slice, std::initializer_list<const Tensor*> totals, const Tensor& picture) {
-  check_alike({&slice, &picture});
-  STD_TORCH_CHECK(slice.dim() == 4 && slice.size(1) == 4, "slice must be (B, 4, H, W)");
-  STD_TORCH_CHECK(4 * picture.numel() == 3 * slice.numel(), "picture must be (B, 3, H, W)");
+// `totals` are of the pictures, `afters` of the slices. Returns how many slices there are.
+inline int64_t check_cover(const Tensor& spread, const Tensor& picture, std::initializer_list<const Tensor*> totals,
+                           std::initializer_list<const Tensor*> afters) {
+  check_alike({&spread, &picture});
+  STD_TORCH_CHECK(spread.dim() == 4 && spread.size(1) == 4, "spread must be (N B, 4, H, W)");
+  STD_TORCH_CHECK(picture.dim() == 4 && picture.size(1) == 3 && picture.size(2) == spread.size(2) &&
+                      picture.size(3) == spread.size(3),
+                  "picture must be (B, 3, H, W)");
   for (const Tensor* total : totals) {
-    check_alike({&slice, total});
-    STD_TORCH_CHECK(4 * total->numel() == slice.numel(), "coverage must be (B, 1, H, W)");
+    check_alike({&spread, total});
+    STD_TORCH_CHECK(3 * total->numel() == picture.numel(), "coverage must be (B, 1, H, W)");
   }
+  for (const Tensor* after : afters) {
+    check_alike({&spread, after});
+    STD_TORCH_CHECK(4 * after->numel() == spread.numel(), "coverage with slices must be (N B, 1, H, W)");
+  }
+  return count_slices(spread, picture.size(0));
 }
 
 }  // namespace depthbokeh

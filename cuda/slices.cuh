@@ -16,12 +16,13 @@ struct Pictures {
   int64_t batch;
   int count;
   int64_t pixels;
-  Real index;
+  int64_t first, slices;  // which are asked for
 
   DEPTHBOKEH_INLINE int64_t surfaces(int64_t picture) const { return picture * count * pixels; }
-  DEPTHBOKEH_INLINE Layers<Real> layers(int64_t picture) const {
-    const int64_t first = surfaces(picture);
-    return {color + 3 * first, alpha + first, defocus + first, count, pixels, origin[picture], scale[picture], index};
+  DEPTHBOKEH_INLINE Layers<Real> layers(int64_t picture, int64_t slice) const {
+    const int64_t from = surfaces(picture);
+    return {color + 3 * from, alpha + from,    defocus + from, count,
+            pixels,           origin[picture], scale[picture], Real(first + slice)};
   }
 };
 
@@ -53,21 +54,23 @@ template <typename Real>
 __global__ void __launch_bounds__(kSliceThreads) take_pixels(const Pictures<Real> pictures, Real* light, Real* radius) {
   const Pixel pixel(pictures.pixels);
   if (pixel.at >= pictures.pixels) return;
-  const Layers<Real> from = pictures.layers(pixel.picture);
-  const Surfaces<Real> surfaces{from, pixel.at};
-  Real color[3] = {}, alpha = 0, defocus = 0;
-  for (int l = from.count - 1; l >= 0; --l) {
-    if (!surfaces.present(l)) continue;
-    const Real part = surfaces.part(l);
-    alpha += part;
-    defocus += surfaces.defocus(l) * part;
-    if (part == 0) continue;
-    for (int c = 0; c < 3; ++c) color[c] += from.color[surfaces.color_at(l, c)] * part;
+  for (int64_t slice = 0; slice < pictures.slices; ++slice) {
+    const Layers<Real> from = pictures.layers(pixel.picture, slice);
+    const Surfaces<Real> surfaces{from, pixel.at};
+    Real color[3] = {}, alpha = 0, defocus = 0;
+    for (int l = from.count - 1; l >= 0; --l) {
+      if (!surfaces.present(l)) continue;
+      const Real part = surfaces.part(l);
+      alpha += part;
+      defocus += surfaces.defocus(l) * part;
+      if (part == 0) continue;
+      for (int c = 0; c < 3; ++c) color[c] += from.color[surfaces.color_at(l, c)] * part;
+    }
+    const int64_t to = slice * pictures.batch + pixel.picture;
+    for (int c = 0; c < 3; ++c) light[(4 * to + c) * from.pixels + pixel.at] = color[c];
+    light[(4 * to + 3) * from.pixels + pixel.at] = alpha;
+    radius[to * from.pixels + pixel.at] = alpha > 0 ? std::abs(defocus / larger(alpha, kTiny<Real>)) : 0;
   }
-  light += 4 * pixel.picture * from.pixels + pixel.at;
-  for (int c = 0; c < 3; ++c) light[c * from.pixels] = color[c];
-  light[3 * from.pixels] = alpha;
-  radius[pixel.picture * from.pixels + pixel.at] = alpha > 0 ? std::abs(defocus / larger(alpha, kTiny<Real>)) : 0;
 }
 
 // Gradients to where the slices lie, which are sums over all pixels.
@@ -144,14 +147,17 @@ __global__ void __launch_bounds__(kSliceThreads)
   const Pixel pixel(pictures.pixels);
   Placing own = {0, 0};
   if (pixel.at < pictures.pixels) {
-    const Layers<Real> from = pictures.layers(pixel.picture);
-    const int64_t first = pictures.surfaces(pixel.picture), at = pixel.picture * from.pixels + pixel.at;
-    SliceBackward<Real> backward(
-        {from, pixel.at}, {grads.color + 3 * first, grads.alpha + first, grads.defocus + first, nullptr, nullptr},
-        grad_light + at + 3 * pixel.picture * from.pixels, grad_radius[at]);
-    for (int l = 0; l < from.count; ++l)
-      if (backward.surfaces.present(l)) backward.add_layer(l);
-    own = backward.placing;
+    const int64_t first = pictures.surfaces(pixel.picture);
+    for (int64_t slice = 0; slice < pictures.slices; ++slice) {
+      const Layers<Real> from = pictures.layers(pixel.picture, slice);
+      const int64_t to = slice * pictures.batch + pixel.picture;
+      SliceBackward<Real> backward(
+          {from, pixel.at}, {grads.color + 3 * first, grads.alpha + first, grads.defocus + first, nullptr, nullptr},
+          grad_light + 4 * to * from.pixels + pixel.at, grad_radius[to * from.pixels + pixel.at]);
+      for (int l = 0; l < from.count; ++l)
+        if (backward.surfaces.present(l)) backward.add_layer(l);
+      own.add(backward.placing);
+    }
   }
   own = reduce_block(shared, own);
   if (threadIdx.x == 0) placing[blockIdx.x] = own;
@@ -170,36 +176,61 @@ __global__ void __launch_bounds__(kSliceThreads)
   grads.scale[blockIdx.x] += Real(own.scale);
 }
 
+// Slices of pictures, blurred, and what covers the pictures before them and, of every slice, with it.
+template <typename Real>
+struct Spread {
+  const Real *light, *before, *after;
+  int64_t batch, slices, pixels;
+};
+
+// From the nearest slice, the last, to the farthest.
 template <typename Real>
 __global__ void __launch_bounds__(kSliceThreads)
-    cover_pixels(const Real* slice, const Real* before, int64_t pixels, Real* after, Real* picture) {
+    cover_pixels(const __grid_constant__ Spread<Real> spread, Real* after, Real* picture) {
+  const int64_t pixels = spread.pixels;
+  const Pixel pixel(pixels);
+  if (pixel.at >= pixels) return;
+  picture += 3 * pixel.picture * pixels + pixel.at;
+  Real color[3], total = spread.before[pixel.picture * pixels + pixel.at];
+  for (int c = 0; c < 3; ++c) color[c] = picture[c * pixels];
+  for (int64_t slice = spread.slices - 1; slice >= 0; --slice) {
+    const int64_t of = slice * spread.batch + pixel.picture;
+    const Real* light = spread.light + 4 * of * pixels + pixel.at;
+    const Real before = total, coverage = light[3 * pixels];
+    total += Covering<Real>::positive(coverage);
+    const Covering<Real> covering(coverage, before, total);
+    after[of * pixels + pixel.at] = total;
+    for (int c = 0; c < 3; ++c) color[c] += light[c * pixels] * covering.seen;
+  }
+  for (int c = 0; c < 3; ++c) picture[c * pixels] = color[c];
+}
+
+// `grad_total`, of what covers the pictures in the end, becomes that of what did before.
+template <typename Real>
+__global__ void __launch_bounds__(kSliceThreads)
+    cover_pixels_backward(const __grid_constant__ Spread<Real> spread, const Real* grad_picture, Real* grad_total,
+                          Real* grad_light) {
+  const int64_t pixels = spread.pixels;
   const Pixel pixel(pixels);
   if (pixel.at >= pixels) return;
   const int64_t at = pixel.picture * pixels + pixel.at;
-  slice += at + 3 * pixel.picture * pixels, picture += at + 2 * pixel.picture * pixels;
-  const Real coverage = slice[3 * pixels], total = before[at] + Covering<Real>::positive(coverage);
-  const Covering<Real> covering(coverage, before[at], total);
-  after[at] = total;
-  for (int c = 0; c < 3; ++c) picture[c * pixels] += slice[c * pixels] * covering.seen;
-}
-
-template <typename Real>
-__global__ void __launch_bounds__(kSliceThreads)
-    cover_pixels_backward(const Real* slice, const Real* before, const Real* after, const Real* grad_picture,
-                          int64_t pixels, Real* grad_total, Real* grad_slice) {
-  const Pixel pixel(pixels);
-  if (pixel.at >= pixels) return;
-  const int64_t at = pixel.picture * pixels + pixel.at, first = at + 3 * pixel.picture * pixels;
-  slice += first, grad_slice += first, grad_picture += at + 2 * pixel.picture * pixels;
-  const Real coverage = slice[3 * pixels];
-  const Covering<Real> covering(coverage, before[at], after[at]);
-  Real grad = 0;
-  for (int c = 0; c < 3; ++c) {
-    const Real own = grad_picture[c * pixels];
-    grad += own * slice[c * pixels];
-    grad_slice[c * pixels] = own * covering.seen;
+  Real outer[3], total = grad_total[at];
+  for (int c = 0; c < 3; ++c) outer[c] = grad_picture[(3 * pixel.picture + c) * pixels + pixel.at];
+  for (int64_t slice = 0; slice < spread.slices; ++slice) {
+    const int64_t of = slice * spread.batch + pixel.picture, first = 4 * of * pixels + pixel.at;
+    const Real* light = spread.light + first;
+    const Real after = spread.after[of * pixels + pixel.at], coverage = light[3 * pixels];
+    const Real before =
+        slice + 1 < spread.slices ? spread.after[(of + spread.batch) * pixels + pixel.at] : spread.before[at];
+    const Covering<Real> covering(coverage, before, after);
+    Real grad = 0;
+    for (int c = 0; c < 3; ++c) {
+      grad += outer[c] * light[c * pixels];
+      grad_light[first + c * pixels] = outer[c] * covering.seen;
+    }
+    uncover(covering, coverage, before, after, grad, total, grad_light[first + 3 * pixels], total);
   }
-  uncover(covering, coverage, before[at], after[at], grad, grad_total[at], grad_slice[3 * pixels], grad_total[at]);
+  grad_total[at] = total;
 }
 
 }  // namespace depthbokeh::cuda

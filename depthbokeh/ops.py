@@ -70,32 +70,32 @@ def gather_blur_backward(image: Tensor, radius: Tensor, weight: Tensor, aperture
     return blurred, slope
 
 
-def take_slice(layers: Sequence[Tensor], index: int) -> tuple[Tensor, Tensor]:
-    """Light (B, 4, H, W) and blur radius (B, 1, H, W) of a depth slice.
+def take_slices(layers: Sequence[Tensor], slices: range) -> tuple[Tensor, Tensor]:
+    """Light (N B, 4, H, W) and blur radius (N B, 1, H, W) of depth slices, one after the other.
 
     ``layers`` are colour (B, K, 3, H, W), alpha and defocus (B, K, 1, H, W) and the two (B, 1, 1, 1, 1) of
     :func:`depthbokeh.layers.place_slices`. See :func:`depthbokeh.layers.iterate_slices`, which defines it.
     """
-    light, radius = torch.ops.depthbokeh.take_slice(*layers, index)
+    light, radius = torch.ops.depthbokeh.take_slices(*layers, slices.start, len(slices))
     return light, radius
 
 
-def take_slice_backward(grads: Sequence[Tensor], layers: Sequence[Tensor], index: int, to: Sequence[Tensor]) -> None:
+def take_slices_backward(grads: Sequence[Tensor], layers: Sequence[Tensor], slices: range, to: Sequence[Tensor]) -> None:
     """Adds the gradients to ``layers`` to ``to``, of the same shapes."""
-    torch.ops.depthbokeh.take_slice_backward(*grads, *layers, index, *to)
+    torch.ops.depthbokeh.take_slices_backward(*grads, *layers, slices.start, *to)
 
 
 def cover(spread: Tensor, before: Tensor, picture: Tensor) -> Tensor:
-    """Lays a blurred slice (B, 4, H, W) behind what covers ``before`` (B, 1, H, W) of every pixel.
+    """Lays blurred slices (N B, 4, H, W), the last one first, behind what covers ``before`` (B, 1, H, W) of every pixel.
 
-    What is seen of it is added to ``picture`` (B, 3, H, W); returns the coverage with it.
+    What is seen of them is added to ``picture`` (B, 3, H, W); returns the coverage with each, (N B, 1, H, W).
     """
     after: Tensor = torch.ops.depthbokeh.cover(spread, before, picture)
     return after
 
 
 def cover_backward(grad_picture: Tensor, spread: Tensor, before: Tensor, after: Tensor, grad_total: Tensor) -> Tensor:
-    """The gradient to the slice; ``grad_total``, that of ``after``, becomes that of ``before``."""
+    """The gradient to the slices; ``grad_total``, that of the last coverage, becomes that of ``before``."""
     grad: Tensor = torch.ops.depthbokeh.cover_backward(grad_picture, spread, before, after, grad_total)
     return grad
 
@@ -154,8 +154,8 @@ def register(library: str) -> None:
 
 def _register_layers() -> None:
     """The same for the layers' operators of the native library."""
-    torch.library.register_fake("depthbokeh::take_slice", _fake_slice)
-    torch.library.register_fake("depthbokeh::take_slice_backward", _fake_slice_backward)
+    torch.library.register_fake("depthbokeh::take_slices", _fake_slices)
+    torch.library.register_fake("depthbokeh::take_slices_backward", _fake_slices_backward)
     torch.library.register_fake("depthbokeh::sharpen", _fake_sharp)
     torch.library.register_fake("depthbokeh::sharpen_backward", _fake_sharp_backward)
     torch.library.register_autograd("depthbokeh::sharpen", _sharpen_backward, setup_context=_save_soft)
@@ -174,19 +174,19 @@ def _fake_backward(image: Tensor, radius: Tensor, weight: Tensor, aperture: Tens
     return image.new_empty(image.shape), radius.new_empty(radius.shape)
 
 
-def _fake_slice(
-    color: Tensor, alpha: Tensor, defocus: Tensor, origin: Tensor, scale: Tensor, index: int
+def _fake_slices(
+    color: Tensor, alpha: Tensor, defocus: Tensor, origin: Tensor, scale: Tensor, first: int, count: int
 ) -> tuple[Tensor, Tensor]:
     batch, _, _, height, width = color.shape
-    return color.new_empty(batch, 4, height, width), color.new_empty(batch, 1, height, width)
+    return color.new_empty(count * batch, 4, height, width), color.new_empty(count * batch, 1, height, width)
 
 
-def _fake_slice_backward(*tensors: Any) -> None:
+def _fake_slices_backward(*tensors: Any) -> None:
     """Adds to what it is given."""
 
 
 def _fake_cover(spread: Tensor, before: Tensor, picture: Tensor) -> Tensor:
-    return torch.empty_like(before)
+    return spread.new_empty(spread.shape[0], 1, *spread.shape[2:])
 
 
 def _fake_cover_backward(

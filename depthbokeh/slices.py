@@ -98,33 +98,29 @@ class _BlurSlices(torch.autograd.Function):
         total = layers[1].new_zeros(alpha[:, 0].shape)
         kept = []
         for group in reversed(_group(count, color.device)):
-            spreads = scatter_blur(*_take_slices(layers, group), shape, backend="native")
-            for spread in reversed(spreads.chunk(len(group))):
-                before, total = total, ops.cover(spread, total, light)
-                if keep:
-                    kept += [spread, before]
+            spread = scatter_blur(*ops.take_slices(layers, group), shape, backend="native")
+            after = ops.cover(spread, total, light)
+            if keep:
+                kept += [spread, total, after]
+            total = after[: len(color)]
         ctx.count, ctx.shape = count, shape
-        ctx.save_for_backward(color, alpha, defocus, origin, scale, total, *kept)
+        ctx.save_for_backward(color, alpha, defocus, origin, scale, *kept)
         return light, total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_light: Tensor, grad_total: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, after, kept = ctx.saved_tensors[:5], ctx.saved_tensors[5], ctx.saved_tensors[6:]
+        inputs, kept = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
         layers = [values.contiguous() for values in inputs]
         grads = [torch.zeros_like(values) for values in layers]
         grad_light, grad_total = grad_light.contiguous(), grad_total.clone(memory_format=torch.contiguous_format)
-        for group in _group(ctx.count, grad_light.device):
-            grad_spreads = []
-            for index in group:
-                at = 2 * (ctx.count - 1 - index)
-                spread, before = kept[at : at + 2]
-                grad_spreads.append(ops.cover_backward(grad_light, spread, before, after, grad_total))
-                after = before
-            light, radius = _take_slices(layers, group)
-            grad_slices = ops.gather_blur_backward(_join(grad_spreads), radius, light, ctx.shape)
-            for index, *grad_slice in zip(group, *(grad.chunk(len(group)) for grad in grad_slices), strict=True):
-                ops.take_slice_backward(grad_slice, layers, index, grads)
+        groups = _group(ctx.count, grad_light.device)
+        for index, group in enumerate(groups):
+            at = 3 * (len(groups) - 1 - index)
+            grad_spread = ops.cover_backward(grad_light, *kept[at : at + 3], grad_total)
+            light, radius = ops.take_slices(layers, group)
+            grad_slices = ops.gather_blur_backward(grad_spread, radius, light, ctx.shape)
+            ops.take_slices_backward(grad_slices, layers, group, grads)
         return *grads, None, None, None
 
 
@@ -136,13 +132,3 @@ def _group(count: int, device: torch.device) -> list[range]:
     """
     size = count if device.type == "cuda" else 1
     return [range(first, min(first + size, count)) for first in range(0, count, size)]
-
-
-def _take_slices(layers: list[Tensor], group: range) -> tuple[Tensor, Tensor]:
-    """Light and blur radius of some slices, one after the other along the first axis."""
-    lights, radii = zip(*(ops.take_slice(layers, index) for index in group), strict=True)
-    return _join(lights), _join(radii)
-
-
-def _join(slices: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    return slices[0] if len(slices) == 1 else torch.cat(slices)

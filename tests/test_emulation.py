@@ -51,12 +51,12 @@ def run_slices(operators):
     """The operators on depth slices, forward and backward: two pictures of several blocks, the last one in part."""
     alpha, defocus, color = (leaf.detach() for leaf in make_layers(3, size=(9, 70), dtype=torch.float32))
     layers = [color, alpha, defocus, *place_slices(find_span(defocus), 4)]
-    light, radius = operators.take_slice(*layers, 2)
-    picture, total = torch.zeros_like(light[:, :3]), torch.full_like(radius, 0.3)
+    light, radius = operators.take_slices(*layers, 1, 2)
+    picture, total = torch.zeros_like(light[:2, :3]), torch.full_like(radius[:2], 0.3)
     after = operators.cover(light, total, picture)
     grad = operators.cover_backward(picture - 0.5, light, total, after, total.clone())
     to = [torch.zeros_like(values) for values in layers]
-    operators.take_slice_backward(grad, radius - 2, *layers, 2, *to)
+    operators.take_slices_backward(grad, radius - 2, *layers, 1, *to)
     return [light, radius, picture, after, grad, *to]
 
 

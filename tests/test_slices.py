@@ -62,7 +62,7 @@ def test_one_slice_equals_the_definition_where_surfaces_are_missing(native):
     alpha[..., :20], alpha[:, 1, ..., 30:] = 0, 1
     layers, placed = DefocusLayers(alpha, defocus, color), place_slices(find_span(defocus), 4)
     for index, (light, depth) in zip((3, 2, 1, 0), iterate_slices(layers, 4), strict=True):
-        found, radius = ops.take_slice([color, alpha, defocus, *placed], index)
+        found, radius = ops.take_slices([color, alpha, defocus, *placed], range(index, index + 1))
         torch.testing.assert_close(found, light)
         torch.testing.assert_close(radius, torch.where(light[:, 3:] > 0, depth.abs(), 0))
 
@@ -115,7 +115,7 @@ def test_definition_runs_where_there_are_no_kernels(monkeypatch):
     expected = blur_layers(layers, 3, DISK, backend="reference")
     monkeypatch.setattr(ops, "has_kernels", lambda device: False)
     monkeypatch.setattr(blur, "_warned", True)  # of being slow, once
-    monkeypatch.delattr(ops, "take_slice")
+    monkeypatch.delattr(ops, "take_slices")
     assert all(torch.equal(*pair) for pair in zip(blur_layers(layers, 3, DISK), expected, strict=True))
 
 
@@ -140,16 +140,46 @@ class TestKernels:
         slices = iterate_slices(DefocusLayers(alpha, defocus, color), 4, tuple(span))
         for index, (light, depth) in zip((3, 2, 1, 0), slices, strict=True):
             radius = torch.where(light[:, 3:] > 0, depth.abs(), 0)
-            self.assert_equal(kernels.operators.take_slice(*layers, index), (light, radius))
+            self.assert_equal(kernels.operators.take_slices(*layers, index, 1), (light, radius))
             weight = weights[1].flatten(1, 2)[:, :4].contiguous(), weights[0][:, index].contiguous()
             expected = torch.autograd.grad((light, radius), [color, alpha, defocus, *span], weight, retain_graph=True)
             # Added to what is there.
             found = [torch.ones_like(values) for values in layers]
             given = [values.to(kernels.device) for values in weight]
-            kernels.operators.take_slice_backward(*given, *layers, index, *found)
+            kernels.operators.take_slices_backward(*given, *layers, index, *found)
             found = [values.cpu() - 1 for values in found]
             ends = torch.autograd.grad((origin, scale), span, found[3:], retain_graph=True)
             self.assert_equal([*found[:3], *ends], expected)
+
+    def test_several_slices_at_once(self, kernels):
+        """As one by one."""
+        alpha, defocus, color = (leaf.detach() for leaf in make_layers(3))
+        layers = [values.to(kernels.device) for values in (color, alpha, defocus, *place_slices(find_span(defocus), 5))]
+        operators = kernels.operators
+        light, radius = operators.take_slices(*layers, 1, 3)
+        single = [operators.take_slices(*layers, index, 1) for index in (1, 2, 3)]
+        for value, parts in zip((light, radius), zip(*single, strict=True), strict=True):
+            assert torch.equal(value, torch.cat(parts))
+
+        total, picture = torch.full_like(radius[:2], 0.3), torch.zeros_like(light[:2, :3])
+        grads = [torch.zeros_like(values) for values in layers], [torch.zeros_like(values) for values in layers]
+        pictures = picture.clone(), picture.clone()
+        after, totals = operators.cover(light, total, pictures[0]), [total]
+        for one, _ in reversed(single):
+            totals.append(operators.cover(one, totals[-1], pictures[1]))
+        assert torch.equal(*pictures)
+        assert torch.equal(after, torch.cat(totals[:0:-1]))
+
+        grad_totals = total + 0.5, total + 0.5
+        grad = operators.cover_backward(picture - 0.5, light, total, after, grad_totals[0])
+        operators.take_slices_backward(grad, radius - 2, *layers, 1, *grads[0])
+        for i, (one, size) in enumerate(single):
+            own = operators.cover_backward(picture - 0.5, one, totals[2 - i], totals[3 - i], grad_totals[1])
+            assert torch.equal(own, grad[2 * i : 2 * i + 2])
+            operators.take_slices_backward(own, size - 2, *layers, 1 + i, *grads[1])
+        assert torch.equal(*grad_totals)
+        for value, other in zip(*grads, strict=True):
+            torch.testing.assert_close(value, other, rtol=1e-12, atol=1e-12)
 
     def test_covering_and_its_gradient(self, kernels):
         random = torch.Generator().manual_seed(5)
@@ -178,7 +208,7 @@ class TestKernels:
         alpha, defocus, color = (leaf.detach() for leaf in make_layers(3))
         wide = [color, alpha, defocus, *place_slices(find_span(defocus), 4)]
         narrow = [values.float().to(kernels.device) for values in wide]
-        found, expected = kernels.operators.take_slice(*narrow, 1), native.operators.take_slice(*wide, 1)
+        found, expected = kernels.operators.take_slices(*narrow, 1, 1), native.operators.take_slices(*wide, 1, 1)
         for value, other in zip(found, expected, strict=True):
             assert value.dtype == torch.float32
             assert (value.cpu() - other).norm() < 1e-5 * other.norm()
@@ -192,13 +222,13 @@ class TestOperators:
 
     def test_opcheck_of_taking(self, native):
         layers = self.make()
-        torch.library.opcheck(torch.ops.depthbokeh.take_slice.default, [*layers, 1])
+        torch.library.opcheck(torch.ops.depthbokeh.take_slices.default, [*layers, 1, 2])
         grads = [torch.ones(2, 4, 5, 6, dtype=torch.float64), torch.ones(2, 1, 5, 6, dtype=torch.float64)]
         to = [torch.zeros_like(values) for values in layers]
-        torch.library.opcheck(torch.ops.depthbokeh.take_slice_backward.default, [*grads, *layers, 1, *to])
+        torch.library.opcheck(torch.ops.depthbokeh.take_slices_backward.default, [*grads, *layers, 1, *to])
 
     def test_opcheck_of_covering(self, native):
-        light, _ = ops.take_slice(self.make(), 1)
+        light, _ = ops.take_slices(self.make(), range(1, 2))
         before, picture = torch.full_like(light[:, :1], 0.7), torch.zeros_like(light[:, :3])
         torch.library.opcheck(torch.ops.depthbokeh.cover.default, [light, before, picture])
         grads = [torch.ones_like(picture), light, before, before + light[:, 3:], torch.ones_like(before)]
@@ -209,4 +239,4 @@ class TestOperators:
         layers = self.make()
         layers[wrong] = layers[wrong][:1].contiguous()
         with pytest.raises(RuntimeError, match=r"alpha and defocus must be|one value for every picture"):
-            ops.take_slice(layers, 0)
+            ops.take_slices(layers, range(1))

@@ -8,8 +8,8 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kScatterBlur);
   m.def(depthbokeh::kGatherBlur);
   m.def(depthbokeh::kGatherBlurBackward);
-  m.def(depthbokeh::kTakeSlice);
-  m.def(depthbokeh::kTakeSliceBackward);
+  m.def(depthbokeh::kTakeSlices);
+  m.def(depthbokeh::kTakeSlicesBackward);
   m.def(depthbokeh::kCover);
   m.def(depthbokeh::kCoverBackward);
   m.def(depthbokeh::kSharpen);
