@@ -107,7 +107,10 @@ def check_operators(device: torch.device) -> int:
             for run in (ops.sharpen, move_to_sides)
         )
         failures += compare(f"sharpen {reach}", kernel, definition, [disparity, strength], device)
-    kernel, definition = (lambda *leaves, run=run: torch.cat(run(*leaves), 1) for run in (ops.separate, find_surfaces))
+    kernel, definition = (
+        lambda *leaves, run=run: torch.cat([part.flatten() for part in run(*leaves)])
+        for run in (ops.separate, find_surfaces)
+    )
     failures += compare("separate", kernel, definition, [light, disparity, strength, mask], device)
     for size in ((1, 1), (13, 37), (97, 101)):  # in the largest several blocks run
         holes = [draw(2, 3, *size), draw(2, 1, *size)]

@@ -35,23 +35,24 @@ std::tuple<Tensor, Tensor> sharpen_backward_cpu(const Tensor& grad, const Tensor
   return {to_disparity, to_strength};
 }
 
-std::tuple<Tensor, Tensor> separate_cpu(const Tensor& linear, const Tensor& disparity, const Tensor& strength,
-                                        const std::optional<Tensor>& mask) {
+SurfaceOutputs separate_cpu(const Tensor& linear, const Tensor& disparity, const Tensor& strength,
+                            const std::optional<Tensor>& mask) {
   const EdgeTensors tensors(linear, disparity, strength, mask);
-  Tensor edge = tensors.empty_map(1), surfaces = tensors.empty_map(kSurfaceValues);
-  dispatch(edge, [&](auto real) {
+  SeparatedTensors to(tensors);
+  dispatch(to.edge, [&](auto real) {
     using Real = decltype(real);
-    separate(tensors.inputs<Real>(), edge.mutable_data_ptr<Real>(), surfaces.mutable_data_ptr<Real>());
+    separate(tensors.inputs<Real>(), to.edge.mutable_data_ptr<Real>(), to.planes<Real>());
   });
-  return {edge, surfaces};
+  return {to.edge, to.coverage, to.color, to.depth};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> separate_backward_cpu(const Tensor& grad_edge, const Tensor& grad_surfaces,
-                                                                 const Tensor& linear, const Tensor& disparity,
-                                                                 const Tensor& strength,
-                                                                 const std::optional<Tensor>& mask) {
-  return differentiate_separation(grad_edge, grad_surfaces, EdgeTensors(linear, disparity, strength, mask),
-                                  [](const auto& inputs, const auto* edge, const auto* surfaces, const auto& to) {
+SurfaceOutputs separate_backward_cpu(const Tensor& grad_edge, const Tensor& grad_coverage, const Tensor& grad_color,
+                                     const Tensor& grad_depth, const Tensor& linear, const Tensor& disparity,
+                                     const Tensor& strength, const std::optional<Tensor>& mask) {
+  const EdgeTensors tensors(linear, disparity, strength, mask);
+  const SeparatedTensors grads(tensors, grad_edge, grad_coverage, grad_color, grad_depth);
+  return differentiate_separation(grads, tensors,
+                                  [](const auto& inputs, const auto* edge, const auto& surfaces, const auto& to) {
                                     separate_backward(inputs, edge, surfaces, to);
                                   });
 }

@@ -59,23 +59,58 @@ struct EdgeTensors {
   }
 };
 
+// Where there are edges, and both surfaces.
+struct SeparatedTensors {
+  Tensor edge, coverage, color, depth;
+
+  explicit SeparatedTensors(const EdgeTensors& like)
+      : edge(like.empty_map(1)), coverage(make(like, 1)), color(make(like, 3)), depth(make(like, 1)) {}
+
+  // Their gradients.
+  SeparatedTensors(const EdgeTensors& like, const Tensor& edge_, const Tensor& coverage_, const Tensor& color_,
+                   const Tensor& depth_)
+      : edge(like.check_map(edge_, 1, kGradExpected)),
+        coverage(check(like, coverage_, 1)),
+        color(check(like, color_, 3)),
+        depth(check(like, depth_, 1)) {}
+
+  template <typename Real>
+  SurfacePlanes<Real> planes() const {
+    // Of gradients nothing is written.
+    const auto data = [](const Tensor& t) { return const_cast<Real*>(t.const_data_ptr<Real>()); };
+    return {data(coverage), data(color), data(depth), edge.size(2) * edge.size(3)};
+  }
+
+ private:
+  static Tensor make(const EdgeTensors& like, int64_t channels) {
+    const Tensor& map = like.disparity;
+    return torch::stable::new_empty(map, {map.size(0), 2, channels, map.size(2), map.size(3)});
+  }
+  static Tensor check(const EdgeTensors& like, const Tensor& given, int64_t channels) {
+    const Tensor& map = like.disparity;
+    STD_TORCH_CHECK(given.dim() == 5 && given.size(0) == map.size(0) && given.size(1) == 2 &&
+                        given.size(2) == channels && given.size(3) == map.size(2) && given.size(4) == map.size(3) &&
+                        given.scalar_type() == map.scalar_type() && given.device() == map.device(),
+                    kGradExpected);
+    return torch::stable::contiguous(given);
+  }
+};
+
+using SurfaceOutputs = std::tuple<Tensor, Tensor, Tensor, Tensor>;
+
 // The gradients to linear, disparity, strength and mask, which is empty without one; backward(inputs, grad_edge,
-// grad_surfaces, to) writes them.
+// grad_planes, to) writes them.
 template <typename Backward>
-std::tuple<Tensor, Tensor, Tensor, Tensor> differentiate_separation(const Tensor& grad_edge,
-                                                                    const Tensor& grad_surfaces,
-                                                                    const EdgeTensors& tensors,
-                                                                    const Backward& backward) {
-  const Tensor edge = tensors.check_map(grad_edge, 1, kGradExpected);
-  const Tensor surfaces = tensors.check_map(grad_surfaces, kSurfaceValues, kGradExpected);
+SurfaceOutputs differentiate_separation(const SeparatedTensors& grads, const EdgeTensors& tensors,
+                                        const Backward& backward) {
   Tensor to_color = tensors.empty_map(3), to_disparity = tensors.empty_map(1), to_strength = tensors.empty_strength();
-  Tensor to_mask = tensors.mask ? tensors.empty_map(1) : torch::stable::new_empty(edge, {0});
-  dispatch(edge, [&](auto real) {
+  Tensor to_mask = tensors.mask ? tensors.empty_map(1) : torch::stable::new_empty(to_disparity, {0});
+  dispatch(to_disparity, [&](auto real) {
     using Real = decltype(real);
     const SeparateGrads<Real> to = {to_color.mutable_data_ptr<Real>(), to_disparity.mutable_data_ptr<Real>(),
                                     to_strength.mutable_data_ptr<Real>(),
                                     tensors.mask ? to_mask.mutable_data_ptr<Real>() : nullptr};
-    backward(tensors.inputs<Real>(), edge.const_data_ptr<Real>(), surfaces.const_data_ptr<Real>(), to);
+    backward(tensors.inputs<Real>(), grads.edge.const_data_ptr<Real>(), grads.planes<Real>(), to);
   });
   return {to_color, to_disparity, to_strength, to_mask};
 }

@@ -105,29 +105,28 @@ std::tuple<Tensor, Tensor> sharpen_backward_cuda(const Tensor& grad, const Tenso
   return {to_disparity, to_strength};
 }
 
-std::tuple<Tensor, Tensor> separate_cuda(const Tensor& linear, const Tensor& disparity, const Tensor& strength,
-                                         const std::optional<Tensor>& mask) {
+SurfaceOutputs separate_cuda(const Tensor& linear, const Tensor& disparity, const Tensor& strength,
+                             const std::optional<Tensor>& mask) {
   const EdgeTensors tensors(linear, disparity, strength, mask);
   Launcher launcher(disparity);
-  Tensor edge = tensors.empty_map(1), surfaces = tensors.empty_map(kSurfaceValues);
-  dispatch(edge, [&](auto real) {
+  SeparatedTensors to(tensors);
+  dispatch(to.edge, [&](auto real) {
     using Real = decltype(real);
     const EdgeInputs<Real> p = tensors.inputs<Real>();
-    const EdgeTask<Real> task = find_edges(launcher, p, edge.mutable_data_ptr<Real>());
-    launcher.run(separate_pixels<Real>, count_edge_blocks(p.pixels()), kEdgeThreads, 0, task,
-                 surfaces.mutable_data_ptr<Real>());
+    const EdgeTask<Real> task = find_edges(launcher, p, to.edge.mutable_data_ptr<Real>());
+    launcher.run(separate_pixels<Real>, count_edge_blocks(p.pixels()), kEdgeThreads, 0, task, to.planes<Real>());
   });
-  return {edge, surfaces};
+  return {to.edge, to.coverage, to.color, to.depth};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> separate_backward_cuda(const Tensor& grad_edge, const Tensor& grad_surfaces,
-                                                                  const Tensor& linear, const Tensor& disparity,
-                                                                  const Tensor& strength,
-                                                                  const std::optional<Tensor>& mask) {
+SurfaceOutputs separate_backward_cuda(const Tensor& grad_edge, const Tensor& grad_coverage, const Tensor& grad_color,
+                                      const Tensor& grad_depth, const Tensor& linear, const Tensor& disparity,
+                                      const Tensor& strength, const std::optional<Tensor>& mask) {
   const EdgeTensors tensors(linear, disparity, strength, mask);
+  const SeparatedTensors grads(tensors, grad_edge, grad_coverage, grad_color, grad_depth);
   Launcher launcher(disparity);
   return differentiate_separation(
-      grad_edge, grad_surfaces, tensors, [&](const auto& p, const auto* to_edge, const auto* to_surfaces, auto to) {
+      grads, tensors, [&](const auto& p, const auto* to_edge, const auto& to_surfaces, const auto& to) {
         using Real = std::remove_pointer_t<decltype(to.disparity)>;
         const EdgeTask<Real> task = find_edges(launcher, p, launcher.scratch<Real>(p.pixels()));
         const EdgeMaps<Real> maps = {launcher.scratch<SideGrads<Real>>(p.pixels()), launcher.scratch<Real>(p.pixels()),

@@ -188,27 +188,27 @@ DEPTHBOKEH_INLINE Real grad_of_weight(const SideGrads<Real>& grads, int side, co
   return grad;
 }
 
-// `surfaces`: (B, kSurfaceValues, H, W).
 template <typename Real>
 __global__ void __launch_bounds__(kEdgeThreads)
-    separate_pixels(const __grid_constant__ EdgeTask<Real> task, Real* surfaces) {
+    separate_pixels(const __grid_constant__ EdgeTask<Real> task, const __grid_constant__ SurfacePlanes<Real> to) {
   const EdgeInputs<Real>& p = task.p;
   const int64_t at = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x, plane = p.plane();
   if (at >= p.pixels()) return;
   const EdgePixel<Real> pixel(task, at);
-  surfaces += at + (kSurfaceValues - 1) * pixel.picture * plane;
   if (task.edge[at] > 0) {
     Real sides[3 * kSideValues], becomes[kSurfaceValues];
     pixel.list_sides(pixel.add_up(), sides);
     Mixture<Real>(sides, pixel.low, pixel.high, task.edge[at], p.mask).write(becomes);
-    for (int i = 0; i < kSurfaceValues; ++i) surfaces[i * plane] = becomes[i];
+    for (int i = 0; i < kSurfaceValues; ++i) to.at(i, pixel.picture, pixel.where) = becomes[i];
     return;
   }
-  surfaces[kCoverage * plane] = surfaces[(kCoverage + 1) * plane] = 1;
-  for (int c = 0; c < 3; ++c)
-    surfaces[(kFarColor + c) * plane] = surfaces[(kNearColor + c) * plane] =
-        p.color[at + (2 * pixel.picture + c) * plane];
-  surfaces[kFarDisparity * plane] = surfaces[kNearDisparity * plane] = p.disparity[at];
+  const auto put = [&](int value, Real as) { to.at(value, pixel.picture, pixel.where) = as; };
+  put(kCoverage, 1), put(kCoverage + 1, 1);
+  for (int c = 0; c < 3; ++c) {
+    const Real light = p.color[at + (2 * pixel.picture + c) * plane];
+    put(kFarColor + c, light), put(kNearColor + c, light);
+  }
+  put(kFarDisparity, p.disparity[at]), put(kNearDisparity, p.disparity[at]);
 }
 
 // What is kept of the pixels of edges on the way back: what their neighbours must know of them, and the gradients to
@@ -223,14 +223,14 @@ struct EdgeMaps {
 // `grad`: of the surfaces. What there is to every pixel itself is written to `to`.
 template <typename Real>
 __global__ void __launch_bounds__(kEdgeThreads)
-    differentiate_sides(const __grid_constant__ EdgeTask<Real> task, const Real* grad,
+    differentiate_sides(const __grid_constant__ EdgeTask<Real> task, const __grid_constant__ SurfacePlanes<Real> grad,
                         const __grid_constant__ EdgeMaps<Real> maps, const __grid_constant__ SeparateGrads<Real> to) {
   const EdgeInputs<Real>& p = task.p;
   const int64_t at = int64_t(blockIdx.x) * kEdgeThreads + threadIdx.x, plane = p.plane();
   if (at >= p.pixels()) return;
   const EdgePixel<Real> pixel(task, at);
   Real becoming[kSurfaceValues], to_sides[3 * kSideValues] = {}, low = 0, high = 0, weight = 0;
-  for (int i = 0; i < kSurfaceValues; ++i) becoming[i] = grad[at + ((kSurfaceValues - 1) * pixel.picture + i) * plane];
+  for (int i = 0; i < kSurfaceValues; ++i) becoming[i] = grad.at(i, pixel.picture, pixel.where);
   Real* own = to_sides + 2 * kSideValues;
   if (task.edge[at] > 0) {
     const SideTotals<Real> found = pixel.add_up();

@@ -24,10 +24,10 @@ constexpr const char* kSharpen = "sharpen(Tensor disparity, Tensor strength, Ten
 constexpr const char* kSharpenBackward =
     "sharpen_backward(Tensor grad, Tensor disparity, Tensor strength, Tensor? linear, int reach) -> (Tensor, Tensor)";
 constexpr const char* kSeparate =
-    "separate(Tensor linear, Tensor disparity, Tensor strength, Tensor? mask) -> (Tensor, Tensor)";
+    "separate(Tensor linear, Tensor disparity, Tensor strength, Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor)";
 constexpr const char* kSeparateBackward =
-    "separate_backward(Tensor grad_edge, Tensor grad_surfaces, Tensor linear, Tensor disparity, Tensor strength, "
-    "Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor)";
+    "separate_backward(Tensor grad_edge, Tensor grad_coverage, Tensor grad_color, Tensor grad_depth, Tensor linear, "
+    "Tensor disparity, Tensor strength, Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor)";
 constexpr const char* kPushPull = "push_pull(Tensor values, Tensor weight) -> Tensor";
 constexpr const char* kPushPullBackward =
     "push_pull_backward(Tensor grad, Tensor values, Tensor weight) -> (Tensor, Tensor)";

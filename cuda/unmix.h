@@ -165,6 +165,20 @@ struct Mixture {
   }
 };
 
+// Both surfaces of pictures: their coverage, colours and disparities, or the gradients to them.
+template <typename Real>
+struct SurfacePlanes {
+  Real *coverage, *color, *depth;  // (B, 2, H, W), (B, 2, 3, H, W), (B, 2, H, W), the far surface first
+  int64_t plane;
+
+  // One of the kSurfaceValues.
+  DEPTHBOKEH_INLINE Real& at(int value, int64_t picture, int64_t pixel) const {
+    if (value < kFarColor) return coverage[(2 * picture + value) * plane + pixel];
+    if (value < kFarDisparity) return color[(6 * picture + value - kFarColor) * plane + pixel];
+    return depth[(2 * picture + value - kFarDisparity) * plane + pixel];
+  }
+};
+
 // Gradients to what is taken apart, of the same shapes; `mask` may be null.
 template <typename Real>
 struct SeparateGrads {

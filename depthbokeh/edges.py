@@ -72,29 +72,27 @@ def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor |
     """
     strength = strength.expand(len(disparity), 1, 1, 1)
     run = ops.separate if ops.takes(disparity, linear, strength, disparity if mask is None else mask) else find_surfaces
-    edge, maps = run(linear, disparity, strength, mask)
-    size = (-1, 2, 3, *disparity.shape[2:])
-    return Edges(edge, maps[:, :2, None], maps[:, 2:8].view(size), maps[:, 8:, None])
+    return Edges(*run(linear, disparity, strength, mask))
 
 
 def find_surfaces(
     linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The definition of :func:`depthbokeh.ops.separate`; for the arguments see :func:`separate`.
 
     Returns:
-        Where there are edges, ``(B, 1, H, W)``, and of both surfaces, ``(B, 10, H, W)``: the coverage of the far one,
-        which is 1, and of the near one, their colours, their disparities.
+        What :class:`Edges` are made of.
     """
     jump = _Jump.around(disparity, 1)
     edge = _weigh(jump, strength)
     at = torch.nonzero(edge.detach().flatten() > 0)[:, 0]
     low, high, weight = (values.flatten()[at] for values in (jump.low, jump.high, edge))
-    surfaces = unmix(
-        find_sides(linear, disparity, edge, mask, at, low, high), low, high, weight, masked=mask is not None
-    )
+    sides = find_sides(linear, disparity, edge, mask, at, low, high)
+    surfaces = unmix(sides, low, high, weight, masked=mask is not None)
     covered = torch.ones_like(disparity)
-    return edge, _put_(torch.cat([covered, covered, linear, linear, disparity, disparity], 1), at, surfaces)
+    maps = _put_(torch.cat([covered, covered, linear, linear, disparity, disparity], 1), at, surfaces)
+    colors = maps[:, 2:8].view(-1, 2, 3, *disparity.shape[2:])
+    return edge, maps[:, :2, None], colors, maps[:, 8:, None]
 
 
 def unmix(sides: Tensor, low: Tensor, high: Tensor, weight: Tensor, *, masked: bool) -> Tensor:

@@ -80,13 +80,15 @@ def take_slices(layers: Sequence[Tensor], slices: range) -> tuple[Tensor, Tensor
     return light, radius
 
 
-def take_slices_backward(grads: Sequence[Tensor], layers: Sequence[Tensor], slices: range, to: Sequence[Tensor]) -> None:
+def take_slices_backward(
+    grads: Sequence[Tensor], layers: Sequence[Tensor], slices: range, to: Sequence[Tensor]
+) -> None:
     """Adds the gradients to ``layers`` to ``to``, of the same shapes."""
     torch.ops.depthbokeh.take_slices_backward(*grads, *layers, slices.start, *to)
 
 
 def cover(spread: Tensor, before: Tensor, picture: Tensor) -> Tensor:
-    """Lays blurred slices (N B, 4, H, W), the last one first, behind what covers ``before`` (B, 1, H, W) of every pixel.
+    """Lays blurred slices (N B, 4, H, W), the last first, behind what covers ``before`` (B, 1, H, W) of every pixel.
 
     What is seen of them is added to ``picture`` (B, 3, H, W); returns the coverage with each, (N B, 1, H, W).
     """
@@ -106,10 +108,12 @@ def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None, reach: i
     return sharp
 
 
-def separate(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def separate(
+    linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Mixed pixels at depth edges taken apart: see :func:`depthbokeh.edges.find_surfaces`, which defines it."""
-    edge, surfaces = torch.ops.depthbokeh.separate(linear, disparity, strength, mask)
-    return edge, surfaces
+    edge, coverage, color, depth = torch.ops.depthbokeh.separate(linear, disparity, strength, mask)
+    return edge, coverage, color, depth
 
 
 def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
@@ -220,19 +224,27 @@ def _sharpen_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *torch.ops.depthbokeh.sharpen_backward(grad, *ctx.saved_tensors, ctx.reach), None, None
 
 
-def _fake_surfaces(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _fake_surfaces(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
     batch, _, height, width = disparity.shape
-    return disparity.new_empty(disparity.shape), disparity.new_empty(batch, 10, height, width)
+    surfaces = (disparity.new_empty(batch, 2, channels, height, width) for channels in (1, 3, 1))
+    return disparity.new_empty(disparity.shape), *surfaces
 
 
 def _fake_surfaces_backward(
-    grad_edge: Tensor, grad_surfaces: Tensor, linear: Tensor, disparity: Tensor, strength: Tensor, mask: Tensor | None
+    grad_edge: Tensor,
+    grad_coverage: Tensor,
+    grad_color: Tensor,
+    grad_depth: Tensor,
+    linear: Tensor,
+    disparity: Tensor,
+    strength: Tensor,
+    mask: Tensor | None,
 ) -> tuple[Tensor, ...]:
     to_mask = disparity.new_empty(0) if mask is None else disparity.new_empty(disparity.shape)
     return *(values.new_empty(values.shape) for values in (linear, disparity, strength)), to_mask
 
 
-def _save_mixed(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _save_mixed(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs)
 
 

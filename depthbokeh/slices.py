@@ -117,7 +117,8 @@ class _BlurSlices(torch.autograd.Function):
         groups = _group(ctx.count, grad_light.device)
         for index, group in enumerate(groups):
             at = 3 * (len(groups) - 1 - index)
-            grad_spread = ops.cover_backward(grad_light, *kept[at : at + 3], grad_total)
+            spread, before, after = kept[at : at + 3]
+            grad_spread = ops.cover_backward(grad_light, spread, before, after, grad_total)
             light, radius = ops.take_slices(layers, group)
             grad_slices = ops.gather_blur_backward(grad_spread, radius, light, ctx.shape)
             ops.take_slices_backward(grad_slices, layers, group, grads)

@@ -147,7 +147,7 @@ DEPTHBOKEH_INLINE void look_back(const EdgeInputs<Real>& p, const Falloff<Real>&
     for (int64_t at = begin; at < end; ++at) edge[at] = Jump<Real>(e, at, strength).weight();                          \
   }                                                                                                                    \
   DEPTHBOKEH_CLONES void separate_strip(const EdgeInputs<Real>& p, const Extremes<Real>& e, const Real* edge,          \
-                                        int64_t begin, int64_t end, Real* surfaces) {                                  \
+                                        int64_t begin, int64_t end, const SurfacePlanes<Real>& surfaces) {             \
     const Falloff<Real> falloff;                                                                                       \
     Taps<Real> taps;                                                                                                   \
     for (int64_t at = begin; at < end; ++at) {                                                                         \
@@ -156,12 +156,13 @@ DEPTHBOKEH_INLINE void look_back(const EdgeInputs<Real>& p, const Falloff<Real>&
       look_around(p, falloff, edge, at, e.lowest[at], e.highest[at], taps);                                            \
       list_sides(taps, sides);                                                                                         \
       Mixture<Real>(sides, e.lowest[at], e.highest[at], edge[at], p.mask).write(becomes);                              \
-      const int64_t plane = p.plane(), first = at + (kSurfaceValues - 1) * taps.picture * plane;                       \
-      for (int i = 0; i < kSurfaceValues; ++i) surfaces[first + i * plane] = becomes[i];                               \
+      const int64_t where = at - taps.picture * p.plane();                                                             \
+      for (int i = 0; i < kSurfaceValues; ++i) surfaces.at(i, taps.picture, where) = becomes[i];                       \
     }                                                                                                                  \
   }                                                                                                                    \
   DEPTHBOKEH_CLONES void back_strip(const EdgeInputs<Real>& p, const Extremes<Real>& e, int64_t begin, int64_t end,    \
-                                    const Real* grad, const SeparateGrads<Real>& to, const EdgeMaps<Real>& maps) {     \
+                                    const SurfacePlanes<Real>& grad, const SeparateGrads<Real>& to,                    \
+                                    const EdgeMaps<Real>& maps) {                                                      \
     const Falloff<Real> falloff;                                                                                       \
     Taps<Real> taps;                                                                                                   \
     for (int64_t at = begin; at < end; ++at) {                                                                         \
@@ -169,8 +170,8 @@ DEPTHBOKEH_INLINE void look_back(const EdgeInputs<Real>& p, const Falloff<Real>&
       Real sides[3 * kSideValues], becoming[kSurfaceValues], to_sides[3 * kSideValues];                                \
       look_around(p, falloff, maps.edge, at, e.lowest[at], e.highest[at], taps);                                       \
       list_sides(taps, sides);                                                                                         \
-      const int64_t plane = p.plane(), first = at + (kSurfaceValues - 1) * taps.picture * plane;                       \
-      for (int i = 0; i < kSurfaceValues; ++i) becoming[i] = grad[first + i * plane];                                  \
+      const int64_t where = at - taps.picture * p.plane();                                                             \
+      for (int i = 0; i < kSurfaceValues; ++i) becoming[i] = grad.at(i, taps.picture, where);                          \
       Mixture<Real>(sides, e.lowest[at], e.highest[at], maps.edge[at], p.mask)                                         \
           .differentiate(becoming, to_sides, maps.to_low[at], maps.to_high[at], maps.to_weight[at]);                   \
       look_back(p, falloff, taps, at, to_sides, to, maps);                                                             \
@@ -189,17 +190,17 @@ void weigh_edges(const EdgeInputs<Real>& p, const Extremes<Real>& e, Real* edge)
 
 // The gradients of what stays as it is; nothing at edges.
 template <typename Real>
-void pass_on(const EdgeInputs<Real>& p, const Real* edge, const Real* grad, const SeparateGrads<Real>& to) {
+void pass_on(const EdgeInputs<Real>& p, const Real* edge, const SurfacePlanes<Real>& grad,
+             const SeparateGrads<Real>& to) {
   const int64_t plane = p.plane();
   for_each_strip(p.batch, p.height, p.width, [&](int64_t, int64_t picture, int64_t begin, int64_t end) {
-    const Real* from = grad + (kSurfaceValues - 1) * picture * plane;
-    for (int c = 0; c < 3; ++c) {
-      Real* color = to.color + (2 * picture + c) * plane;
-      const Real *far = from + (kFarColor + c) * plane, *near = from + (kNearColor + c) * plane;
-      for (int64_t at = begin; at < end; ++at) color[at] = edge[at] > 0 ? 0 : far[at] + near[at];
-    }
-    const Real *far = from + kFarDisparity * plane, *near = from + kNearDisparity * plane;
-    for (int64_t at = begin; at < end; ++at) to.disparity[at] = edge[at] > 0 ? 0 : far[at] + near[at];
+    const int64_t first = begin - picture * plane;
+    const auto add = [&](int far, int near, Real* sums) {
+      const Real *one = &grad.at(far, picture, first), *other = &grad.at(near, picture, first);
+      for (int64_t i = 0; i < end - begin; ++i) sums[i] = edge[begin + i] > 0 ? 0 : one[i] + other[i];
+    };
+    for (int c = 0; c < 3; ++c) add(kFarColor + c, kNearColor + c, to.color + (3 * picture + c) * plane + first);
+    add(kFarDisparity, kNearDisparity, to.disparity + begin);
     if (to.mask) std::fill(to.mask + begin, to.mask + end, Real(0));
   });
 }
@@ -207,26 +208,24 @@ void pass_on(const EdgeInputs<Real>& p, const Real* edge, const Real* grad, cons
 }  // namespace
 
 template <typename Real>
-void separate(const EdgeInputs<Real>& p, Real* edge, Real* surfaces) {
+void separate(const EdgeInputs<Real>& p, Real* edge, const SurfacePlanes<Real>& surfaces) {
   const ExtremeMaps<Real> extremes(p, 1);
   weigh_edges(p, extremes.all, edge);
   const int64_t plane = p.plane();
   for_each_strip(p.batch, p.height, p.width, [&](int64_t, int64_t picture, int64_t begin, int64_t end) {
-    Real* to = surfaces + (kSurfaceValues - 1) * picture * plane;
-    for (int i : {kCoverage, kCoverage + 1}) std::fill(to + i * plane + begin, to + i * plane + end, Real(1));
+    const int64_t first = begin - picture * plane, count = end - begin;
+    for (int i : {kCoverage, kCoverage + 1}) std::fill_n(&surfaces.at(i, picture, first), count, Real(1));
     for (int i : {kFarColor, kNearColor})
-      for (int c = 0; c < 3; ++c) {
-        const Real* color = p.color + (2 * picture + c) * plane;
-        std::copy(color + begin, color + end, to + (i + c) * plane + begin);
-      }
+      for (int c = 0; c < 3; ++c)
+        std::copy_n(p.color + (3 * picture + c) * plane + first, count, &surfaces.at(i + c, picture, first));
     for (int i : {kFarDisparity, kNearDisparity})
-      std::copy(p.disparity + begin, p.disparity + end, to + i * plane + begin);
+      std::copy_n(p.disparity + begin, count, &surfaces.at(i, picture, first));
     separate_strip(p, extremes.all, edge, begin, end, surfaces);
   });
 }
 
 template <typename Real>
-void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const Real* grad_surfaces,
+void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const SurfacePlanes<Real>& grad_surfaces,
                        const SeparateGrads<Real>& to) {
   const ExtremeMaps<Real> extremes(p, 1);
   const int64_t n = p.pixels();
@@ -266,9 +265,10 @@ void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const R
   add_up_strength(found, count_strips(p.height), to.strength);
 }
 
-#define DEPTHBOKEH_SEPARATE(Real)                                \
-  template void separate(const EdgeInputs<Real>&, Real*, Real*); \
-  template void separate_backward(const EdgeInputs<Real>&, const Real*, const Real*, const SeparateGrads<Real>&);
+#define DEPTHBOKEH_SEPARATE(Real)                                                                   \
+  template void separate(const EdgeInputs<Real>&, Real*, const SurfacePlanes<Real>&);               \
+  template void separate_backward(const EdgeInputs<Real>&, const Real*, const SurfacePlanes<Real>&, \
+                                  const SeparateGrads<Real>&);
 DEPTHBOKEH_SEPARATE(float)
 DEPTHBOKEH_SEPARATE(double)
 #undef DEPTHBOKEH_SEPARATE

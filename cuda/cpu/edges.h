@@ -14,12 +14,12 @@ template <typename Real>
 void sharpen_backward(const EdgeInputs<Real>& p, int64_t reach, const Real* grad, Real* to_disparity,
                       Real* to_strength);
 
-// Where there are edges, (B, 1, H, W), and both surfaces of every pixel, (B, kSurfaceValues, H, W).
+// Where there are edges, (B, 1, H, W), and both surfaces of every pixel.
 template <typename Real>
-void separate(const EdgeInputs<Real>& p, Real* edge, Real* surfaces);
+void separate(const EdgeInputs<Real>& p, Real* edge, const SurfacePlanes<Real>& surfaces);
 
 template <typename Real>
-void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const Real* grad_surfaces,
+void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const SurfacePlanes<Real>& grad_surfaces,
                        const SeparateGrads<Real>& to);
 
 }  // namespace depthbokeh
