@@ -34,5 +34,17 @@ constexpr const char* kPushPullBackward =
 constexpr const char* kFillBehind = "fill_behind(Tensor values, Tensor defocus, Tensor lowest, int reach) -> Tensor";
 constexpr const char* kFillBehindBackward =
     "fill_behind_backward(Tensor grad, Tensor values, Tensor defocus, Tensor lowest, int reach) -> (Tensor, Tensor)";
+constexpr const char* kWeighSides =
+    "weigh_sides(Tensor disparity, Tensor mask, Tensor means, Tensor sure, Tensor least) -> (Tensor, Tensor)";
+constexpr const char* kWeighSidesBackward =
+    "weigh_sides_backward(Tensor grad_weight, Tensor grad_occluder, Tensor disparity, Tensor mask, Tensor means, "
+    "Tensor sure, Tensor least) -> (Tensor, Tensor, Tensor, Tensor, Tensor)";
+constexpr const char* kLaySurfaces =
+    "lay_surfaces(Tensor subject, Tensor rest, Tensor? mask, Tensor edge, Tensor coverage, Tensor depth, Tensor focus, "
+    "Tensor strength, Tensor slab) -> (Tensor, Tensor)";
+constexpr const char* kLaySurfacesBackward =
+    "lay_surfaces_backward(Tensor grad_alpha, Tensor grad_defocus, Tensor subject, Tensor rest, Tensor? mask, Tensor "
+    "edge, Tensor coverage, Tensor depth, Tensor focus, Tensor strength, Tensor slab) -> (Tensor, Tensor, Tensor, "
+    "Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
 
 }  // namespace depthbokeh

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import ops
 from .color import Gamma, decode
 from .edges import separate, sharpen
 from .enlarging import enlarge
@@ -179,6 +180,7 @@ def fuse_defocus(
         [0.0, -8.0]
     """
     _check_maps(disparity, mask, None)
+    _check_slab(slab)
     if disparity is None:
         assert mask is not None
         plane = find_focus(mask, focus=1.0 if focus is None else focus)
@@ -190,9 +192,12 @@ def fuse_defocus(
     return signed_defocus(_beyond_slab(disparity - plane, slab), 0.0, strength)
 
 
-def _beyond_slab(offset: Tensor, slab: float | Tensor) -> Tensor:
+def _check_slab(slab: float | Tensor) -> None:
     if not isinstance(slab, Tensor) and not 0 <= slab < math.inf:
         raise ValueError(f"slab must be finite and not negative, got {slab}")
+
+
+def _beyond_slab(offset: Tensor, slab: float | Tensor) -> Tensor:
     return torch.sign(offset) * (offset.abs() - slab).clamp(min=0)
 
 
@@ -343,7 +348,8 @@ def fuse_layers(
     reference = disparity if disparity is not None else mask
     assert reference is not None
     linear = None if image is None else decode(image, gamma)
-    scale = torch.as_tensor(strength, dtype=reference.dtype, device=reference.device).reshape(-1, 1, 1, 1)
+    _check_slab(slab)
+    scale, slab = _as_numbers(strength, reference), _as_numbers(slab, reference)
     if disparity is None:
         subject, rest = torch.ones_like(reference), torch.zeros_like(reference)
         plane = find_focus(reference, focus=1.0 if focus is None else focus)
@@ -351,23 +357,64 @@ def fuse_layers(
         plane = find_focus(disparity, mask, image, focus)
         disparity = sharpen(disparity, scale, linear)
         subject, rest = (disparity, disparity) if mask is None else part_subject(disparity, mask)
-    seen = rest if mask is None else torch.where(mask > 0.5, subject, rest)
-
-    in_front = subject >= rest
-    front = torch.ones_like(seen) if mask is None else torch.where(in_front, mask, 1 - mask)
-    # The far and the near surface of every pixel: (B, 2, 1, H, W).
-    alpha = torch.stack([1 - front, front], 1)
-    depth = torch.stack([torch.where(in_front, rest, subject), torch.where(in_front, subject, rest)], 1)
-    color = None
-    if linear is not None:
+    if linear is None:
+        surfaces = DefocusLayers(*lay_surfaces(subject, rest, mask, None, None, None, plane, scale, slab))
+    else:
+        seen = rest if mask is None else torch.where(mask > 0.5, subject, rest)
         edges = separate(linear, seen, scale, mask)
-        at = edges.edge[:, None]
-        depth = _mix(at, depth, alpha, edges.disparity, edges.coverage)
-        alpha = alpha + at * (edges.coverage - alpha)
-        color = edges.color
-    offset = _beyond_slab(depth - plane[:, None], slab)
-    surfaces = DefocusLayers(alpha, scale[:, None] * offset, color)
+        native = ops.takes(subject, rest, subject if mask is None else mask, edges.edge, plane, scale, slab)
+        run = ops.lay_surfaces if native else lay_surfaces
+        parts = edges.edge, edges.coverage, edges.disparity
+        surfaces = DefocusLayers(*run(subject, rest, mask, *parts, plane, scale, slab), edges.color)
     return surfaces if layers is None else surfaces.slice(layers)
+
+
+def lay_surfaces(
+    subject: Tensor,
+    rest: Tensor,
+    mask: Tensor | None,
+    edge: Tensor | None,
+    coverage: Tensor | None,
+    depth: Tensor | None,
+    focus: Tensor,
+    strength: Tensor,
+    slab: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The definition of :func:`depthbokeh.ops.lay_surfaces`: the far and the near surface of every pixel.
+
+    Args:
+        subject: ``(B, 1, H, W)``, disparity.
+        rest: The same of everything else.
+        mask: ``(B, 1, H, W)``, 0..1; ``None`` if both are the same.
+        edge: ``(B, 1, H, W)``, 0..1, how far the next two decide; ``None`` if there are none.
+        coverage: ``(B, 2, 1, H, W)``, see :class:`depthbokeh.edges.Edges`.
+        depth: ``(B, 2, 1, H, W)``, their disparity.
+        focus: ``(B, 1, 1, 1)``, the disparity in focus.
+        strength: ``(B, 1, 1, 1)``, pixels for every unit of disparity.
+        slab: ``(B, 1, 1, 1)``, see :func:`fuse_layers`.
+
+    Returns:
+        Coverage and signed defocus, ``(B, 2, 1, H, W)`` each.
+    """
+    in_front = subject >= rest
+    front = torch.ones_like(subject) if mask is None else torch.where(in_front, mask, 1 - mask)
+    alpha = torch.stack([1 - front, front], 1)
+    own = torch.stack([torch.where(in_front, rest, subject), torch.where(in_front, subject, rest)], 1)
+    if edge is not None:
+        assert coverage is not None
+        assert depth is not None
+        at = edge[:, None]
+        own = _mix(at, own, alpha, depth, coverage)
+        alpha = alpha + at * (coverage - alpha)
+    offset = _beyond_slab(own - focus[:, None], slab[:, None])
+    return alpha, strength[:, None] * offset
+
+
+def _as_numbers(value: float | Tensor, like: Tensor) -> Tensor:
+    """One for every picture, ``(B, 1, 1, 1)``."""
+    if not isinstance(value, Tensor):  # made where it is needed: a copy would wait for the device
+        return like.new_full((len(like), 1, 1, 1), value)
+    return value.to(like).reshape(-1, 1, 1, 1).expand(len(like), 1, 1, 1)
 
 
 def _promote(*given: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -398,16 +445,35 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         Subject and rest, ``(B, 1, H, W)`` each.
     """
     batch = len(disparity)
-    outside = 1 - mask
-    sides = torch.cat([mask, outside])
+    sides, both = torch.cat([mask, 1 - mask]), disparity.repeat(2, 1, 1, 1)
     # Both sides as coarse means over 4 x 4 pixels. Well within, either side is sure; elsewhere it counts only where
     # nothing surer is near.
     reach = max(1, max(disparity.shape[2:]) // 400)
     sure = -F.max_pool2d(F.max_pool2d(-sides, 4, ceil_mode=True), 2 * reach + 1, 1, reach)
-    squared = sides.square()
-    inner, outer = _fill_coarsely(disparity.repeat(2, 1, 1, 1), squared, sure).chunk(2)
-    contrast = inner - outer
+    means = _fill_coarsely(both, sides.square(), sure)
     least = 1e-3 * (disparity.amax((1, 2, 3), keepdim=True) - disparity.amin((1, 2, 3), keepdim=True)) + 1e-12
+    run = ops.weigh_sides if ops.takes(disparity, mask) else weigh_sides
+    weight, occluder = run(disparity, mask, means, _refine(sure[batch:], mask), least)
+    subject, rest = push_pull(both, weight).chunk(2)
+    return subject, rest + occluder * (disparity - rest)
+
+
+def weigh_sides(disparity: Tensor, mask: Tensor, means: Tensor, sure: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    """The definition of :func:`depthbokeh.ops.weigh_sides`: how much of a pixel's disparity either side may believe.
+
+    Args:
+        disparity: ``(B, 1, H, W)``.
+        mask: ``(B, 1, H, W)``, 0..1, the subject.
+        means: ``(2 B, 1, H, W)``, what the subject's disparity is about, and then what everything else's is.
+        sure: ``(B, 1, H, W)``, 0..1, where it is sure that a pixel is not the subject's.
+        least: ``(B, 1, 1, 1)``, the contrast of both means from which on disparity tells one side from the other.
+
+    Returns:
+        What the subject and then what the rest may believe, ``(2 B, 1, H, W)``, and what is in front of the subject,
+        ``(B, 1, H, W)``; all 0..1.
+    """
+    inner, outer = means.chunk(2)
+    contrast = inner - outer
     contrast = torch.where(contrast.abs() < least, least, contrast)
     # 0: as what is around the subject, 1: as the subject. A subject is seldom behind all that is around it.
     height = (disparity - outer) / contrast
@@ -416,10 +482,9 @@ def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     told = smoothstep(contrast.abs() / least - 1).repeat(2, 1, 1, 1)
     as_subject, as_rest = (1 - told * (1 - belongs)).chunk(2)
     occluder = smoothstep((height - 1.1) / 0.15) * (contrast > 0)
-    within, without = squared.chunk(2)
-    other = without * torch.maximum(_refine(sure[batch:], mask), as_rest) * (1 - occluder)
-    subject, rest = push_pull(disparity.repeat(2, 1, 1, 1), torch.cat([within * as_subject, other])).chunk(2)
-    return subject, rest + without * occluder * (disparity - rest)
+    without = (1 - mask).square()
+    other = without * torch.maximum(sure, as_rest) * (1 - occluder)
+    return torch.cat([mask.square() * as_subject, other]), without * occluder
 
 
 def _fill_coarsely(values: Tensor, weight: Tensor, sure: Tensor) -> Tensor:

@@ -116,6 +116,18 @@ def separate(
     return edge, coverage, color, depth
 
 
+def weigh_sides(disparity: Tensor, mask: Tensor, means: Tensor, sure: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    """What a subject and the rest may believe: see :func:`depthbokeh.layers.weigh_sides`, which defines it."""
+    weight, occluder = torch.ops.depthbokeh.weigh_sides(disparity, mask, means, sure, least)
+    return weight, occluder
+
+
+def lay_surfaces(subject: Tensor, rest: Tensor, mask: Tensor | None, *others: Tensor) -> tuple[Tensor, Tensor]:
+    """Both surfaces of every pixel: see :func:`depthbokeh.layers.lay_surfaces`, which defines it."""
+    alpha, defocus = torch.ops.depthbokeh.lay_surfaces(subject, rest, mask, *others)
+    return alpha, defocus
+
+
 def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
     """Fills in what is not known: see :func:`depthbokeh.pyramid.push_pull`, which defines it."""
     filled: Tensor = getattr(torch.ops, library).push_pull(values, weight)
@@ -165,7 +177,11 @@ def _register_layers() -> None:
     torch.library.register_autograd("depthbokeh::sharpen", _sharpen_backward, setup_context=_save_soft)
     torch.library.register_fake("depthbokeh::separate", _fake_surfaces)
     torch.library.register_fake("depthbokeh::separate_backward", _fake_surfaces_backward)
-    torch.library.register_autograd("depthbokeh::separate", _separate_backward, setup_context=_save_mixed)
+    torch.library.register_autograd("depthbokeh::separate", _separate_backward, setup_context=_save_all)
+    for name, fake in (("weigh_sides", _fake_sides), ("lay_surfaces", _fake_layers)):
+        torch.library.register_fake(f"depthbokeh::{name}", fake)
+        torch.library.register_fake(f"depthbokeh::{name}_backward", _fake_gradients)
+        torch.library.register_autograd(f"depthbokeh::{name}", partial(_map_backward, name), setup_context=_save_all)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
     torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
@@ -244,10 +260,6 @@ def _fake_surfaces_backward(
     return *(values.new_empty(values.shape) for values in (linear, disparity, strength)), to_mask
 
 
-def _save_mixed(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs)
-
-
 def _separate_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     if torch.is_grad_enabled():
         from .edges import find_surfaces  # it imports this module
@@ -255,6 +267,37 @@ def _separate_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return _differentiate(find_surfaces, ctx.saved_tensors, ctx.needs_input_grad, *grads)
     *found, mask = torch.ops.depthbokeh.separate_backward(*grads, *ctx.saved_tensors)
     return *found, None if ctx.saved_tensors[3] is None else mask
+
+
+def _fake_sides(disparity: Tensor, mask: Tensor, means: Tensor, sure: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    return means.new_empty(means.shape), disparity.new_empty(disparity.shape)
+
+
+def _fake_layers(subject: Tensor, rest: Tensor, mask: Tensor | None, *others: Tensor) -> tuple[Tensor, Tensor]:
+    coverage = others[1]
+    return coverage.new_empty(coverage.shape), coverage.new_empty(coverage.shape)
+
+
+def _fake_gradients(*given: Tensor | None) -> tuple[Tensor, ...]:
+    """After two gradients come the inputs."""
+    like = given[0]
+    assert like is not None
+    return tuple(like.new_empty(0 if values is None else values.shape) for values in given[2:])
+
+
+def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _map_backward(name: str, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    """Of what is a function of every pixel, which :mod:`depthbokeh.layers` defines."""
+    inputs = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        from . import layers  # it imports this module
+
+        return _differentiate(getattr(layers, name), inputs, ctx.needs_input_grad, *grads)
+    found = getattr(torch.ops.depthbokeh, f"{name}_backward")(*grads, *inputs)
+    return tuple(None if values is None else grad for values, grad in zip(inputs, found, strict=True))
 
 
 def _fake_fill(values: Tensor, weight: Tensor) -> Tensor:

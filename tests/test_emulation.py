@@ -1,6 +1,6 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_fill.py
+That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_maps.py, test_fill.py
 and test_behind.py.
 """
 
@@ -23,6 +23,8 @@ from test_behind import make_inputs as make_surfaces
 from test_blur import APERTURES, SYMMETRIES, differentiate, make_inputs
 from test_edges import make_edges, make_soft
 from test_fill import make_inputs as make_holes
+from test_maps import make_sides
+from test_maps import make_surfaces as make_surfaces_of
 from test_slices import make_layers
 
 from depthbokeh import Aperture, _build, pyramid
@@ -84,7 +86,17 @@ def run_behind(operators):
     return [operators.fill_behind(*given, 20), *operators.fill_behind_backward(grad, *given, 20)]
 
 
-LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "behind": run_behind}
+def run_maps(operators):
+    """The operators that are functions of every pixel, forward and backward: blocks are not full."""
+    found = []
+    for name, make in (("weigh_sides", make_sides), ("lay_surfaces", make_surfaces_of)):
+        given = [value.detach() for value in make((29, 37), torch.float32)]
+        values = getattr(operators, name)(*given)
+        found += [*values, *getattr(operators, f"{name}_backward")(*(value - 0.5 for value in values), *given)]
+    return found
+
+
+LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "behind": run_behind, "maps": run_maps}
 
 
 def run_in_every_order(run, *arguments, **options):

@@ -20,6 +20,10 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kPushPullBackward);
   m.def(depthbokeh::kFillBehind);
   m.def(depthbokeh::kFillBehindBackward);
+  m.def(depthbokeh::kWeighSides);
+  m.def(depthbokeh::kWeighSidesBackward);
+  m.def(depthbokeh::kLaySurfaces);
+  m.def(depthbokeh::kLaySurfacesBackward);
   m.def("set_order(int order) -> ()");
 }
 
