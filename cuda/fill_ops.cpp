@@ -31,6 +31,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
   // Only CUDA has these: on the CPU, where nothing is launched, their definition runs.
   m.def(depthbokeh::kFillBehind);
   m.def(depthbokeh::kFillBehindBackward);
+  m.def(depthbokeh::kEnlarge);
+  m.def(depthbokeh::kEnlargeBackward);
+  m.def(depthbokeh::kExtendLayers);
+  m.def(depthbokeh::kExtendLayersBackward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {

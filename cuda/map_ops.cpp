@@ -21,6 +21,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
   m.def(depthbokeh::kWeighSidesBackward);
   m.def(depthbokeh::kLaySurfaces);
   m.def(depthbokeh::kLaySurfacesBackward);
+  m.def(depthbokeh::kDimLights);
+  m.def(depthbokeh::kDimLightsBackward);
+  m.def(depthbokeh::kFindFarthest);
+  m.def(depthbokeh::kFindFarthestBackward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {

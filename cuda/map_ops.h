@@ -51,6 +51,39 @@ SurfaceGradients lay_surfaces_backward(const Tensor& grad_alpha, const Tensor& g
   return {f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8]};
 }
 
+template <typename Kernels>
+Tensor dim_lights(const Tensor& color, const Tensor& brightest, const Kernels& kernels) {
+  const MapTensors tensors({color}, {brightest});
+  const Tensor out = tensors.empty_like(0);
+  run_maps<DimLights>(tensors, {out}, kernels);
+  return out;
+}
+
+template <typename Kernels>
+std::tuple<Tensor, Tensor> dim_lights_backward(const Tensor& grad, const Tensor& color, const Tensor& brightest,
+                                               const Kernels& kernels) {
+  const auto found = differentiate_maps<DimLights>(MapTensors({color}, {brightest}), {grad}, kernels);
+  return {found[0], found[1]};
+}
+
+template <typename Kernels>
+std::tuple<Tensor, Tensor> find_farthest(const Tensor& alpha, const Tensor& color, const Tensor& defocus,
+                                         const Kernels& kernels) {
+  const MapTensors tensors({alpha, color, defocus}, {});
+  const std::vector<Tensor> out = {tensors.empty(1, 3), tensors.empty(1, 1)};
+  run_maps<FindFarthest>(tensors, out, kernels);
+  return {out[0], out[1]};
+}
+
+template <typename Kernels>
+std::tuple<Tensor, Tensor, Tensor> find_farthest_backward(const Tensor& grad_color, const Tensor& grad_defocus,
+                                                          const Tensor& alpha, const Tensor& color,
+                                                          const Tensor& defocus, const Kernels& kernels) {
+  const auto found =
+      differentiate_maps<FindFarthest>(MapTensors({alpha, color, defocus}, {}), {grad_color, grad_defocus}, kernels);
+  return {found[0], found[1], found[2]};
+}
+
 }  // namespace depthbokeh
 
 // The functions above with a device's kernels, which make_kernels(tensor) makes, under names that torch can register.
@@ -76,10 +109,29 @@ SurfaceGradients lay_surfaces_backward(const Tensor& grad_alpha, const Tensor& g
       const Tensor& focus, const Tensor& strength, const Tensor& slab) {                                              \
     return lay_surfaces_backward(grad_alpha, grad_defocus, subject, rest, mask, edge, coverage, depth, focus,         \
                                  strength, slab, make_kernels(subject));                                              \
+  }                                                                                                                   \
+  Tensor run_dim_lights(const Tensor& color, const Tensor& brightest) {                                               \
+    return dim_lights(color, brightest, make_kernels(color));                                                         \
+  }                                                                                                                   \
+  std::tuple<Tensor, Tensor> run_dim_lights_backward(const Tensor& grad, const Tensor& color,                         \
+                                                     const Tensor& brightest) {                                       \
+    return dim_lights_backward(grad, color, brightest, make_kernels(color));                                          \
+  }                                                                                                                   \
+  std::tuple<Tensor, Tensor> run_find_farthest(const Tensor& alpha, const Tensor& color, const Tensor& defocus) {     \
+    return find_farthest(alpha, color, defocus, make_kernels(alpha));                                                 \
+  }                                                                                                                   \
+  std::tuple<Tensor, Tensor, Tensor> run_find_farthest_backward(const Tensor& grad_color, const Tensor& grad_defocus, \
+                                                                const Tensor& alpha, const Tensor& color,             \
+                                                                const Tensor& defocus) {                              \
+    return find_farthest_backward(grad_color, grad_defocus, alpha, color, defocus, make_kernels(alpha));              \
   }
 
-#define DEPTHBOKEH_REGISTER_MAPS(m)                                     \
-  m.impl("weigh_sides", TORCH_BOX(&run_weigh_sides));                   \
-  m.impl("weigh_sides_backward", TORCH_BOX(&run_weigh_sides_backward)); \
-  m.impl("lay_surfaces", TORCH_BOX(&run_lay_surfaces));                 \
-  m.impl("lay_surfaces_backward", TORCH_BOX(&run_lay_surfaces_backward));
+#define DEPTHBOKEH_REGISTER_MAPS(m)                                       \
+  m.impl("weigh_sides", TORCH_BOX(&run_weigh_sides));                     \
+  m.impl("weigh_sides_backward", TORCH_BOX(&run_weigh_sides_backward));   \
+  m.impl("lay_surfaces", TORCH_BOX(&run_lay_surfaces));                   \
+  m.impl("lay_surfaces_backward", TORCH_BOX(&run_lay_surfaces_backward)); \
+  m.impl("dim_lights", TORCH_BOX(&run_dim_lights));                       \
+  m.impl("dim_lights_backward", TORCH_BOX(&run_dim_lights_backward));     \
+  m.impl("find_farthest", TORCH_BOX(&run_find_farthest));                 \
+  m.impl("find_farthest_backward", TORCH_BOX(&run_find_farthest_backward));

@@ -128,7 +128,7 @@ std::vector<Tensor> differentiate_maps(const MapTensors& tensors, const std::vec
           tensors.list<Real>(found[i], to);
         else
           *to++ = {nullptr, 0};
-      Real* sums[Function::kNumbers];
+      Real* sums[MapTask<Function, Real>::kSlots] = {};
       for (int i = 0; i < Function::kNumbers; ++i) sums[i] = to_numbers[i].mutable_data_ptr<Real>();
       kernels.differentiate(task, sums);
     });

@@ -18,16 +18,18 @@ class CudaMaps {
   }
 
   template <typename Function, typename Real>
-  void differentiate(const MapTask<Function, Real>& task, Real* (&to_numbers)[Function::kNumbers]) const {
-    constexpr int kCount = Function::kNumbers;
+  void differentiate(const MapTask<Function, Real>& task, Real* (&to_numbers)[MapTask<Function, Real>::kSlots]) const {
+    constexpr int kCount = MapTask<Function, Real>::kSlots;
     const int64_t blocks = count_blocks(task.pixels);
     NumberSums<kCount>* sums = launcher_.scratch<NumberSums<kCount>>(task.batch * blocks);
     launcher_.run(differentiate_pixels_of<Function, Real>, task.batch * blocks, kMapThreads,
                   sizeof(SharedNumbers<kCount>), task, sums);
-    NumberGrads<kCount, Real> to;
-    for (int i = 0; i < kCount; ++i) to.to[i] = to_numbers[i];
-    launcher_.run(add_up_numbers<kCount, Real>, task.batch, kMapThreads, sizeof(SharedNumbers<kCount>),
-                  static_cast<const NumberSums<kCount>*>(sums), blocks, to);
+    if constexpr (Function::kNumbers > 0) {
+      NumberGrads<kCount, Real> to;
+      for (int i = 0; i < kCount; ++i) to.to[i] = to_numbers[i];
+      launcher_.run(add_up_numbers<kCount, Real>, task.batch, kMapThreads, sizeof(SharedNumbers<kCount>),
+                    static_cast<const NumberSums<kCount>*>(sums), blocks, to);
+    }
   }
 
  private:

@@ -35,11 +35,13 @@ __global__ void __launch_bounds__(kMapThreads) map_pixels(const __grid_constant_
 template <typename Function, typename Real>
 __global__ void __launch_bounds__(kMapThreads)
     differentiate_pixels_of(const __grid_constant__ MapTask<Function, Real> task,
-                            NumberSums<Function::kNumbers>* sums) {
-  DEPTHBOKEH_SHARED(SharedNumbers<Function::kNumbers>, shared);
+                            NumberSums<MapTask<Function, Real>::kSlots>* sums) {
+  constexpr int kSlots = MapTask<Function, Real>::kSlots;
+  DEPTHBOKEH_SHARED(SharedNumbers<kSlots>, shared);
   const Pixel pixel(task.pixels);
-  NumberSums<Function::kNumbers> own = {};
+  NumberSums<kSlots> own = {};
   if (pixel.at < task.pixels) task.differentiate(pixel.picture, pixel.at, own.value);
+  if (Function::kNumbers == 0) return;
   own = reduce_block(shared, own);
   if (threadIdx.x == 0) sums[blockIdx.x] = own;
 }

@@ -25,30 +25,31 @@ struct MapPlane {
 template <typename Function, typename Real>
 struct MapTask {
   static constexpr int kMost = Function::kIn > Function::kOut ? Function::kIn : Function::kOut;
+  static constexpr int kSlots = Function::kNumbers > 0 ? Function::kNumbers : 1;  // an array has one at least
 
   MapPlane<const Real> in[Function::kIn];
-  const Real* numbers[Function::kNumbers];
+  const Real* numbers[kSlots];
   MapPlane<const Real> grad[Function::kOut];  // on the way back
   MapPlane<Real> to[kMost];                   // of what comes out, or of the gradients to `in`
   int64_t batch, pixels;
 
   DEPTHBOKEH_INLINE void load(int64_t picture, int64_t pixel, Real (&values)[Function::kIn],
-                              Real (&own_numbers)[Function::kNumbers]) const {
+                              Real (&own_numbers)[kSlots]) const {
     for (int i = 0; i < Function::kIn; ++i) values[i] = in[i].first ? *in[i].at(picture, pixel) : Real(1);
     for (int i = 0; i < Function::kNumbers; ++i) own_numbers[i] = numbers[i][picture];
   }
 
   DEPTHBOKEH_INLINE void run(int64_t picture, int64_t pixel) const {
-    Real values[Function::kIn], own_numbers[Function::kNumbers], out[Function::kOut];
+    Real values[Function::kIn], own_numbers[kSlots], out[Function::kOut];
     load(picture, pixel, values, own_numbers);
     Function::run(values, own_numbers, out);
     for (int i = 0; i < Function::kOut; ++i) *to[i].at(picture, pixel) = out[i];
   }
 
   // The gradients to the numbers are added up.
-  DEPTHBOKEH_INLINE void differentiate(int64_t picture, int64_t pixel, double (&sums)[Function::kNumbers]) const {
-    Real values[Function::kIn], own_numbers[Function::kNumbers], outer[Function::kOut];
-    Real to_in[Function::kIn], to_numbers[Function::kNumbers];
+  DEPTHBOKEH_INLINE void differentiate(int64_t picture, int64_t pixel, double (&sums)[kSlots]) const {
+    Real values[Function::kIn], own_numbers[kSlots], outer[Function::kOut];
+    Real to_in[Function::kIn], to_numbers[kSlots];
     load(picture, pixel, values, own_numbers);
     for (int i = 0; i < Function::kOut; ++i) outer[i] = *grad[i].at(picture, pixel);
     Function::differentiate(values, own_numbers, outer, to_in, to_numbers);
@@ -85,7 +86,7 @@ struct WeighSides {
   };
 
   template <typename Real>
-  DEPTHBOKEH_INLINE static void run(const Real (&in)[kIn], const Real (&numbers)[kNumbers], Real (&out)[kOut]) {
+  DEPTHBOKEH_INLINE static void run(const Real (&in)[kIn], const Real* numbers, Real (&out)[kOut]) {
     const Pixel<Real> p(in, numbers[kLeastContrast]);
     out[kSubject] = in[kMask] * in[kMask] * (1 - p.told * (1 - p.belongs[0]));
     out[kOccluder] = p.outside * p.outside * p.occluder;
@@ -93,8 +94,8 @@ struct WeighSides {
   }
 
   template <typename Real>
-  DEPTHBOKEH_INLINE static void differentiate(const Real (&in)[kIn], const Real (&numbers)[kNumbers],
-                                              const Real (&grad)[kOut], Real (&to)[kIn], Real (&to_numbers)[kNumbers]) {
+  DEPTHBOKEH_INLINE static void differentiate(const Real (&in)[kIn], const Real* numbers, const Real (&grad)[kOut],
+                                              Real (&to)[kIn], Real* to_numbers) {
     const Real least = numbers[kLeastContrast];
     const Pixel<Real> p(in, least);
     const Real within = in[kMask] * in[kMask], without = p.outside * p.outside;
@@ -134,7 +135,7 @@ struct LaySurfaces {
     Real was, comes, depth;  // what either counts, and the mean
     Real offset, beyond;     // from the focus, and beyond the slab
 
-    DEPTHBOKEH_INLINE Surface(const Real (&in)[kIn], const Real (&numbers)[kNumbers], int k) {
+    DEPTHBOKEH_INLINE Surface(const Real (&in)[kIn], const Real* numbers, int k) {
       const bool in_front = in[kSubject] >= in[kRest];
       own = in_front == (k == 1) ? in[kSubject] : in[kRest];
       cover = in_front == (k == 1) ? in[kMask] : 1 - in[kMask];
@@ -150,7 +151,7 @@ struct LaySurfaces {
   };
 
   template <typename Real>
-  DEPTHBOKEH_INLINE static void run(const Real (&in)[kIn], const Real (&numbers)[kNumbers], Real (&out)[kOut]) {
+  DEPTHBOKEH_INLINE static void run(const Real (&in)[kIn], const Real* numbers, Real (&out)[kOut]) {
     for (int k = 0; k < 2; ++k) {
       const Surface<Real> s(in, numbers, k);
       out[kAlpha + k] = s.cover + in[kEdge] * (in[kCovers + k] - s.cover);
@@ -159,8 +160,8 @@ struct LaySurfaces {
   }
 
   template <typename Real>
-  DEPTHBOKEH_INLINE static void differentiate(const Real (&in)[kIn], const Real (&numbers)[kNumbers],
-                                              const Real (&grad)[kOut], Real (&to)[kIn], Real (&to_numbers)[kNumbers]) {
+  DEPTHBOKEH_INLINE static void differentiate(const Real (&in)[kIn], const Real* numbers, const Real (&grad)[kOut],
+                                              Real (&to)[kIn], Real* to_numbers) {
     for (int i = 0; i < kIn; ++i) to[i] = 0;
     for (int i = 0; i < kNumbers; ++i) to_numbers[i] = 0;
     const Real eps = kEpsilon<Real>, edge = in[kEdge];
@@ -188,6 +189,85 @@ struct LaySurfaces {
       to[kRest] += is_subject ? 0 : each * s.was;
       to[kMask] += is_subject ? to_cover : -to_cover;
     }
+  }
+};
+
+// Lights dimmed to what is common in the picture: see dim_lights in depthbokeh/compositing.py.
+struct DimLights {
+  enum In { kColor, kIn = 3 };
+  enum Number { kBrightest, kNumbers };
+  enum Out { kDimmed, kOut = 3 };
+
+  template <typename Real>
+  struct Pixel {
+    Real bright, divisor, ratio, dimmed, lit;
+
+    DEPTHBOKEH_INLINE Pixel(const Real* color, Real brightest) {
+      bright = weight_of<Real>(0) * color[0] + weight_of<Real>(1) * color[1] + weight_of<Real>(2) * color[2];
+      divisor = bright > Real(kLeast) ? bright : Real(kLeast);
+      ratio = brightest / divisor;
+      dimmed = ratio < 1 ? ratio : 1;
+      lit = step_smoothly(bright - 1);
+    }
+    DEPTHBOKEH_INLINE Real factor() const { return 1 + lit * (dimmed - 1); }
+  };
+
+  // Of luminance (ITU-R BT.709).
+  template <typename Real>
+  DEPTHBOKEH_INLINE static Real weight_of(int channel) {
+    return channel == 0 ? Real(0.2126) : channel == 1 ? Real(0.7152) : Real(0.0722);
+  }
+
+  template <typename Real>
+  DEPTHBOKEH_INLINE static void run(const Real (&in)[kIn], const Real* numbers, Real (&out)[kOut]) {
+    const Real factor = Pixel<Real>(in, numbers[kBrightest]).factor();
+    for (int c = 0; c < 3; ++c) out[c] = in[c] * factor;
+  }
+
+  template <typename Real>
+  DEPTHBOKEH_INLINE static void differentiate(const Real (&in)[kIn], const Real* numbers, const Real (&grad)[kOut],
+                                              Real (&to)[kIn], Real* to_numbers) {
+    const Pixel<Real> p(in, numbers[kBrightest]);
+    const Real factor = p.factor(), to_factor = grad[0] * in[0] + grad[1] * in[1] + grad[2] * in[2];
+    const Real to_ratio = p.ratio <= 1 ? to_factor * p.lit : 0;
+    Real to_bright = to_factor * step_slope(p.bright - 1) * (p.dimmed - 1);
+    if (p.bright >= Real(kLeast)) to_bright -= to_ratio * p.ratio / p.divisor;
+    for (int c = 0; c < 3; ++c) to[c] = grad[c] * factor + to_bright * weight_of<Real>(c);
+    to_numbers[kBrightest] = to_ratio / p.divisor;
+  }
+};
+
+// What is farthest at a pixel of two layers: see find_farthest in depthbokeh/compositing.py.
+struct FindFarthest {
+  enum In { kAlpha, kColor = kAlpha + 2, kDefocus = kColor + 6, kIn = kDefocus + 2 };
+  enum Number { kNumbers };
+  enum Out { kMixed, kDepth = 3, kOut };
+
+  template <typename Real>
+  DEPTHBOKEH_INLINE static void run(const Real (&in)[kIn], const Real*, Real (&out)[kOut]) {
+    const Real first = in[kAlpha] < 1 ? in[kAlpha] : 1, free = 1 - first;
+    const Real second = in[kAlpha + 1] < free ? in[kAlpha + 1] : free;
+    for (int c = 0; c < 3; ++c) out[kMixed + c] = first * in[kColor + c] + second * in[kColor + 3 + c];
+    out[kDepth] = first * in[kDefocus] + second * in[kDefocus + 1];
+  }
+
+  template <typename Real>
+  DEPTHBOKEH_INLINE static void differentiate(const Real (&in)[kIn], const Real*, const Real (&grad)[kOut],
+                                              Real (&to)[kIn], Real*) {
+    const Real first = in[kAlpha] < 1 ? in[kAlpha] : 1, free = 1 - first;
+    const Real second = in[kAlpha + 1] < free ? in[kAlpha + 1] : free;
+    Real to_first = grad[kDepth] * in[kDefocus], to_second = grad[kDepth] * in[kDefocus + 1];
+    for (int c = 0; c < 3; ++c) {
+      to[kColor + c] = first * grad[kMixed + c];
+      to[kColor + 3 + c] = second * grad[kMixed + c];
+      to_first += grad[kMixed + c] * in[kColor + c];
+      to_second += grad[kMixed + c] * in[kColor + 3 + c];
+    }
+    to[kDefocus] = first * grad[kDepth];
+    to[kDefocus + 1] = second * grad[kDepth];
+    const Real slope = smaller_slope(in[kAlpha + 1], free);
+    to[kAlpha + 1] = to_second * slope;
+    to[kAlpha] = (to_first - to_second * (1 - slope)) * smaller_slope(in[kAlpha], Real(1));
   }
 };
 

@@ -46,5 +46,20 @@ constexpr const char* kLaySurfacesBackward =
     "lay_surfaces_backward(Tensor grad_alpha, Tensor grad_defocus, Tensor subject, Tensor rest, Tensor? mask, Tensor "
     "edge, Tensor coverage, Tensor depth, Tensor focus, Tensor strength, Tensor slab) -> (Tensor, Tensor, Tensor, "
     "Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)";
+constexpr const char* kDimLights = "dim_lights(Tensor color, Tensor brightest) -> Tensor";
+constexpr const char* kDimLightsBackward =
+    "dim_lights_backward(Tensor grad, Tensor color, Tensor brightest) -> (Tensor, Tensor)";
+constexpr const char* kFindFarthest = "find_farthest(Tensor alpha, Tensor color, Tensor defocus) -> (Tensor, Tensor)";
+constexpr const char* kFindFarthestBackward =
+    "find_farthest_backward(Tensor grad_color, Tensor grad_defocus, Tensor alpha, Tensor color, Tensor defocus) -> "
+    "(Tensor, Tensor, Tensor)";
+constexpr const char* kEnlarge = "enlarge(Tensor values, int factor, int height, int width) -> Tensor";
+constexpr const char* kEnlargeBackward = "enlarge_backward(Tensor grad, int factor, int height, int width) -> Tensor";
+constexpr const char* kExtendLayers =
+    "extend_layers(Tensor color, Tensor alpha, Tensor defocus, Tensor brightest, int margin) -> (Tensor, Tensor, "
+    "Tensor)";
+constexpr const char* kExtendLayersBackward =
+    "extend_layers_backward(Tensor grad_color, Tensor grad_alpha, Tensor grad_defocus, Tensor color, Tensor brightest, "
+    "int margin) -> (Tensor, Tensor, Tensor, Tensor)";
 
 }  // namespace depthbokeh

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import ops
 from .aperture import Aperture
 from .blur import Backend, scatter_blur
 from .color import Gamma, decode, encode, luminance, recover_highlights
-from .enlarging import enlarge
-from .fill import fill_behind
+from .fill import enlarge, fill_behind
 from .highlights import weigh_lamps
 from .layers import DefocusLayers, Span, find_span
 from .slices import blur_layers
@@ -159,24 +159,50 @@ def extend_layers(layers: DefocusLayers, margin: int, brightest: Tensor) -> Defo
     """Goes on beyond the frame with what is at its border, its lights dimmed to what is common in the picture."""
     if margin == 0:
         return layers
-    assert layers.color is not None
-    count = len(layers)
+    color, alpha, defocus = layers.color, layers.alpha, layers.defocus
+    assert color is not None
+    if alpha.is_cuda and ops.takes(alpha, color, defocus, brightest):
+        color, alpha, defocus = ops.extend_layers(color, alpha, defocus, brightest, margin)
+    else:
+        color, alpha, defocus = extend_planes(color, alpha, defocus, brightest, margin)
+    return DefocusLayers(alpha, defocus, color)
+
+
+def extend_planes(
+    color: Tensor, alpha: Tensor, defocus: Tensor, brightest: Tensor, margin: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The definition of :func:`depthbokeh.ops.extend_layers`.
+
+    Args:
+        color: ``(B, K, 3, H, W)``.
+        alpha: ``(B, K, 1, H, W)``.
+        defocus: The same.
+        brightest: ``(B, 1, 1, 1)``, see :func:`dim_lights`.
+        margin: Pixels, at least 1.
+
+    Returns:
+        Colour, alpha and defocus, 2 ``margin`` pixels larger in both directions.
+    """
 
     def pad(values: Tensor) -> Tensor:
         padded = F.pad(values.flatten(0, 1), (margin,) * 4, mode="replicate")
-        return padded.view(-1, count, *padded.shape[1:])
+        return padded.unflatten(0, values.shape[:2])  # type: ignore[no-untyped-call, no-any-return]
 
-    color = pad(layers.color)
+    color = pad(color)
     beyond = torch.ones_like(color[:, 0, :1])
     beyond[..., margin:-margin, margin:-margin] = 0
-    color = torch.where(beyond[:, None] > 0, _dim(color, brightest[:, None]), color)
-    return DefocusLayers(pad(layers.alpha), pad(layers.defocus), color)
+    color = torch.where(beyond[:, None] > 0, dim_lights(color, brightest[:, None]), color)
+    return color, pad(alpha), pad(defocus)
 
 
-def _dim(color: Tensor, brightest: Tensor) -> Tensor:
+def dim_lights(color: Tensor, brightest: Tensor) -> Tensor:
     """Lights no brighter than four times the mean: what is made up must not be one more lamp.
 
-    Up to white, it may be the sky and stays.
+    Up to white, it may be the sky and stays. The definition of :func:`depthbokeh.ops.dim_lights`.
+
+    Args:
+        color: ``(..., 3, H, W)``, linear light.
+        brightest: Their luminance at most, ``(..., 1, 1, 1)``.
     """
     bright = luminance(color.flatten(0, -4)).view_as(color[..., :1, :, :])
     dimmed = (brightest / bright.clamp(min=_LEAST)).clamp(max=1)
@@ -191,19 +217,36 @@ def _find_step(reach: int) -> int:
 def render_hidden(layers: DefocusLayers, shape: Aperture, whole: Whole, backend: Backend) -> Tensor:
     """The picture of the far surfaces alone, gone on smoothly beneath all that is nearer: (B, 3, H, W)."""
     assert layers.color is not None
-    free = torch.ones_like(layers.alpha[:, 0])
-    color, defocus = torch.zeros_like(layers.color[:, 0]), torch.zeros_like(free)
-    parts = (layers.alpha, layers.color, layers.defocus)
-    for alpha, own, depth in zip(*(values.unbind(1) for values in parts), strict=True):
-        seen = torch.minimum(alpha, free)  # what is farthest at every pixel
-        color, defocus = torch.addcmul(color, seen, own), torch.addcmul(defocus, seen, depth)
-        free = free - seen
+    parts = layers.alpha, layers.color, layers.defocus
+    native = ops.takes(*parts, whole.brightest)
+    color, defocus = (ops.find_farthest if native and len(layers) == 2 else find_farthest)(*parts)
     step = _find_step(whole.reach)
     if step > 1:
         color, defocus = (F.avg_pool2d(values, step, ceil_mode=True) for values in (color, defocus))
-    known = fill_behind(_dim(color, whole.brightest), defocus, whole.reach // step)
+    color = (ops.dim_lights if native else dim_lights)(color, whole.brightest)
+    known = fill_behind(color, defocus, whole.reach // step)
     color, defocus = torch.split(known, [3, 1], 1)
     spread = scatter_blur(torch.cat([color, torch.ones_like(defocus)], 1), defocus.abs() / step, shape, backend=backend)
     light, share = torch.split(spread, [3, 1], 1)
     filled = light / share.clamp(min=_LEAST)
     return filled if step == 1 else enlarge(filled, step, *layers.alpha.shape[3:])
+
+
+def find_farthest(alpha: Tensor, color: Tensor, defocus: Tensor) -> tuple[Tensor, Tensor]:
+    """What is farthest at every pixel. The definition of :func:`depthbokeh.ops.find_farthest`.
+
+    Args:
+        alpha: ``(B, K, 1, H, W)``, the farthest layer first.
+        color: ``(B, K, 3, H, W)``.
+        defocus: ``(B, K, 1, H, W)``.
+
+    Returns:
+        Colour, ``(B, 3, H, W)``, and defocus, ``(B, 1, H, W)``: what each layer shows of a pixel of the whole.
+    """
+    free = torch.ones_like(alpha[:, 0])
+    mixed, depth = torch.zeros_like(color[:, 0]), torch.zeros_like(free)
+    for cover, own, at in zip(alpha.unbind(1), color.unbind(1), defocus.unbind(1), strict=True):
+        seen = torch.minimum(cover, free)
+        mixed, depth = torch.addcmul(mixed, seen, own), torch.addcmul(depth, seen, at)
+        free = free - seen
+    return mixed, depth

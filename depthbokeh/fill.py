@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import ops, pyramid
+from . import enlarging, ops, pyramid
 
 _DTYPES = torch.float16, torch.bfloat16, torch.float32, torch.float64  # of push_pull's kernels
 
@@ -53,3 +53,10 @@ def fill_behind(values: Tensor, defocus: Tensor, reach: int) -> Tensor:
     if values.is_cuda and ops.takes(values, defocus):
         return ops.fill_behind(values, defocus, reach)
     return pyramid.fill_behind(values, defocus, reach)
+
+
+def enlarge(values: Tensor, factor: int, height: int, width: int) -> Tensor:
+    """Bilinear interpolation between the middles of squares of pixels: see :func:`depthbokeh.enlarging.enlarge`."""
+    if values.is_cuda and ops.takes(values):
+        return ops.enlarge(values, factor, height, width)
+    return enlarging.enlarge(values, factor, height, width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .enlarging import enlarge
+from .fill import enlarge
 from .steps import smoothstep
 from .windows import local_max
 

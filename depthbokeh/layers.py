@@ -14,8 +14,7 @@ from torch import Tensor
 from . import ops
 from .color import Gamma, decode
 from .edges import separate, sharpen
-from .enlarging import enlarge
-from .fill import push_pull
+from .fill import enlarge, push_pull
 from .optics import signed_defocus
 from .steps import smoothstep
 

@@ -128,6 +128,38 @@ def lay_surfaces(subject: Tensor, rest: Tensor, mask: Tensor | None, *others: Te
     return alpha, defocus
 
 
+def dim_lights(color: Tensor, brightest: Tensor) -> Tensor:
+    """Lights dimmed to what is common: see :func:`depthbokeh.compositing.dim_lights`, which defines it."""
+    dimmed: Tensor = torch.ops.depthbokeh.dim_lights(color, brightest)
+    return dimmed
+
+
+def find_farthest(alpha: Tensor, color: Tensor, defocus: Tensor) -> tuple[Tensor, Tensor]:
+    """Of two layers: see :func:`depthbokeh.compositing.find_farthest`, which defines it."""
+    mixed, depth = torch.ops.depthbokeh.find_farthest(alpha, color, defocus)
+    return mixed, depth
+
+
+def extend_layers(
+    color: Tensor, alpha: Tensor, defocus: Tensor, brightest: Tensor, margin: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Layers gone on beyond the frame: see :func:`depthbokeh.compositing.extend_planes`, which defines it.
+
+    Only CUDA has a kernel.
+    """
+    color, alpha, defocus = torch.ops.depthbokeh.extend_layers(color, alpha, defocus, brightest, margin)
+    return color, alpha, defocus
+
+
+def enlarge(values: Tensor, factor: int, height: int, width: int) -> Tensor:
+    """Bilinear enlargement: see :func:`depthbokeh.enlarging.enlarge`, which defines it.
+
+    Only CUDA has a kernel.
+    """
+    enlarged: Tensor = torch.ops.depthbokeh.enlarge(values, factor, height, width)
+    return enlarged
+
+
 def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
     """Fills in what is not known: see :func:`depthbokeh.pyramid.push_pull`, which defines it."""
     filled: Tensor = getattr(torch.ops, library).push_pull(values, weight)
@@ -178,10 +210,18 @@ def _register_layers() -> None:
     torch.library.register_fake("depthbokeh::separate", _fake_surfaces)
     torch.library.register_fake("depthbokeh::separate_backward", _fake_surfaces_backward)
     torch.library.register_autograd("depthbokeh::separate", _separate_backward, setup_context=_save_all)
-    for name, fake in (("weigh_sides", _fake_sides), ("lay_surfaces", _fake_layers)):
+    for name, fake in _FAKE_MAPS.items():
         torch.library.register_fake(f"depthbokeh::{name}", fake)
-        torch.library.register_fake(f"depthbokeh::{name}_backward", _fake_gradients)
+        gradients = partial(_fake_gradients, 1 if name == "dim_lights" else 2)
+        torch.library.register_fake(f"depthbokeh::{name}_backward", gradients)
         torch.library.register_autograd(f"depthbokeh::{name}", partial(_map_backward, name), setup_context=_save_all)
+    torch.library.register_fake("depthbokeh::extend_layers", _fake_extended)
+    torch.library.register_fake("depthbokeh::extend_layers_backward", _fake_extended_backward)
+    torch.library.register_autograd("depthbokeh::extend_layers", _extend_backward, setup_context=_save_extended)
+    torch.library.register_fake("depthbokeh::enlarge", _fake_squares)
+    torch.library.register_fake("depthbokeh::enlarge_backward", _fake_squares)
+    torch.library.register_autograd("depthbokeh::enlarge", _enlarge_backward, setup_context=_save_squares)
+    torch.library.register_autograd("depthbokeh::enlarge_backward", _shrink_backward, setup_context=_save_squares)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
     torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
@@ -278,11 +318,27 @@ def _fake_layers(subject: Tensor, rest: Tensor, mask: Tensor | None, *others: Te
     return coverage.new_empty(coverage.shape), coverage.new_empty(coverage.shape)
 
 
-def _fake_gradients(*given: Tensor | None) -> tuple[Tensor, ...]:
-    """After two gradients come the inputs."""
+def _fake_dimmed(color: Tensor, brightest: Tensor) -> Tensor:
+    return color.new_empty(color.shape)
+
+
+def _fake_farthest(alpha: Tensor, color: Tensor, defocus: Tensor) -> tuple[Tensor, Tensor]:
+    return color.new_empty(color[:, 0].shape), alpha.new_empty(alpha[:, 0].shape)
+
+
+_FAKE_MAPS: dict[str, Callable[..., Any]] = {
+    "weigh_sides": _fake_sides,
+    "lay_surfaces": _fake_layers,
+    "dim_lights": _fake_dimmed,
+    "find_farthest": _fake_farthest,
+}
+
+
+def _fake_gradients(count: int, *given: Tensor | None) -> tuple[Tensor, ...]:
+    """After ``count`` gradients come the inputs."""
     like = given[0]
     assert like is not None
-    return tuple(like.new_empty(0 if values is None else values.shape) for values in given[2:])
+    return tuple(like.new_empty(0 if values is None else values.shape) for values in given[count:])
 
 
 def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -290,14 +346,61 @@ def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _map_backward(name: str, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-    """Of what is a function of every pixel, which :mod:`depthbokeh.layers` defines."""
+    """Of what is a function of every pixel."""
     inputs = ctx.saved_tensors
     if torch.is_grad_enabled():
-        from . import layers  # it imports this module
+        from . import compositing, layers  # they import this module
 
-        return _differentiate(getattr(layers, name), inputs, ctx.needs_input_grad, *grads)
+        module = layers if hasattr(layers, name) else compositing
+        return _differentiate(getattr(module, name), inputs, ctx.needs_input_grad, *grads)
     found = getattr(torch.ops.depthbokeh, f"{name}_backward")(*grads, *inputs)
     return tuple(None if values is None else grad for values, grad in zip(inputs, found, strict=True))
+
+
+def _fake_extended(color: Tensor, alpha: Tensor, defocus: Tensor, brightest: Tensor, margin: int) -> tuple[Tensor, ...]:
+    *_, height, width = color.shape
+    larger = height + 2 * margin, width + 2 * margin
+    return tuple(values.new_empty(*values.shape[:-2], *larger) for values in (color, alpha, defocus))
+
+
+def _fake_extended_backward(
+    grad_color: Tensor, grad_alpha: Tensor, grad_defocus: Tensor, color: Tensor, brightest: Tensor, margin: int
+) -> tuple[Tensor, ...]:
+    batch, count, _, height, width = color.shape
+    planes = (color.new_empty(batch, count, channels, height, width) for channels in (3, 1, 1))
+    return *planes, brightest.new_empty(brightest.shape)
+
+
+def _save_extended(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    color, alpha, defocus, brightest, ctx.margin = inputs
+    ctx.save_for_backward(color, alpha, defocus, brightest)
+
+
+def _extend_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    color, alpha, defocus, brightest = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        from .compositing import extend_planes  # it imports this module
+
+        define = partial(extend_planes, margin=ctx.margin)
+        return *_differentiate(define, (color, alpha, defocus, brightest), ctx.needs_input_grad[:4], *grads), None
+    return *torch.ops.depthbokeh.extend_layers_backward(*grads, color, brightest, ctx.margin), None
+
+
+def _fake_squares(values: Tensor, factor: int, height: int, width: int) -> Tensor:
+    return values.new_empty(*values.shape[:2], height, width)
+
+
+def _save_squares(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    values, ctx.factor, *_ = inputs
+    ctx.size = values.shape[2:]
+
+
+def _enlarge_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return torch.ops.depthbokeh.enlarge_backward(grad, ctx.factor, *ctx.size), None, None, None
+
+
+def _shrink_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return torch.ops.depthbokeh.enlarge(grad, ctx.factor, *ctx.size), None, None, None
 
 
 def _fake_fill(values: Tensor, weight: Tensor) -> Tensor:

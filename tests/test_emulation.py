@@ -1,6 +1,6 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_maps.py, test_fill.py
+That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_maps.py, test_extend.py, test_fill.py
 and test_behind.py.
 """
 
@@ -22,9 +22,9 @@ from kinks import assert_gradient_near
 from test_behind import make_inputs as make_surfaces
 from test_blur import APERTURES, SYMMETRIES, differentiate, make_inputs
 from test_edges import make_edges, make_soft
+from test_extend import make_framed
 from test_fill import make_inputs as make_holes
-from test_maps import make_sides
-from test_maps import make_surfaces as make_surfaces_of
+from test_maps import CASES as MAPS
 from test_slices import make_layers
 
 from depthbokeh import Aperture, _build, pyramid
@@ -89,14 +89,37 @@ def run_behind(operators):
 def run_maps(operators):
     """The operators that are functions of every pixel, forward and backward: blocks are not full."""
     found = []
-    for name, make in (("weigh_sides", make_sides), ("lay_surfaces", make_surfaces_of)):
+    for name, make in MAPS.items():
         given = [value.detach() for value in make((29, 37), torch.float32)]
         values = getattr(operators, name)(*given)
+        values = values if isinstance(values, tuple) else (values,)
         found += [*values, *getattr(operators, f"{name}_backward")(*(value - 0.5 for value in values), *given)]
     return found
 
 
-LAYERS = {"slices": run_slices, "edges": run_edges, "fill": run_fill, "behind": run_behind, "maps": run_maps}
+def run_extend(operators):
+    """The operators that enlarge maps and extend layers, forward and backward: blocks are not full."""
+    *layers, margin = make_framed((17, 23), torch.float32, 3)
+    layers = [value.detach() for value in layers]
+    extended = operators.extend_layers(*layers, margin)
+    grads = [value - 0.5 for value in extended]
+    squares = operators.enlarge(layers[1][:, 0], 3, 50, 67)
+    return [
+        *extended,
+        *operators.extend_layers_backward(*grads, layers[0], layers[3], margin),
+        squares,
+        operators.enlarge_backward(squares - 0.5, 3, 17, 23),
+    ]
+
+
+LAYERS = {
+    "slices": run_slices,
+    "edges": run_edges,
+    "fill": run_fill,
+    "behind": run_behind,
+    "maps": run_maps,
+    "extend": run_extend,
+}
 
 
 def run_in_every_order(run, *arguments, **options):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_edges import TOLERANCE, assert_alike, is_leaf, make_weights, run_definition, run_kernels
 
-from depthbokeh import layers, ops
+from depthbokeh import compositing, layers, ops
 
 SIZES = [(1, 1), (3, 5), (37, 131)]  # the last one in several blocks and chunks
 
@@ -37,7 +37,30 @@ def make_surfaces(size, dtype, optional=True):
     return [None if leaf is None else leaf.to(dtype).requires_grad_() for leaf in leaves]
 
 
-CASES = {"weigh_sides": make_sides, "lay_surfaces": make_surfaces}
+def make_lights(size, dtype, optional=True):
+    """Colours up to far beyond white, and what is common in either picture."""
+    color = 3 * rand(2, 3, *size).square() * (1 + 3 * rand(2, 1, *size, seed=1).square())
+    return [leaf.to(dtype).requires_grad_() for leaf in (color, torch.tensor([1.3, 0.4]).view(2, 1, 1, 1))]
+
+
+def make_layers(size, dtype, optional=True):
+    """Two layers; the far one covers all of some pixels and a part of others."""
+    alpha = (1.5 * rand(2, 2, 1, *size) - 0.1).clamp(max=1.2)
+    return [
+        leaf.to(dtype).requires_grad_() for leaf in (alpha, rand(2, 2, 3, *size, seed=1), rand(2, 2, 1, *size, seed=2))
+    ]
+
+
+CASES = {
+    "weigh_sides": make_sides,
+    "lay_surfaces": make_surfaces,
+    "dim_lights": make_lights,
+    "find_farthest": make_layers,
+}
+
+
+def define(name):
+    return getattr(layers if hasattr(layers, name) else compositing, name)
 
 
 def present(results):
@@ -52,7 +75,7 @@ def present(results):
 )
 def test_kernels_equal_the_definition(kernels, name, size, dtype, optional):
     inputs = CASES[name](size, dtype, optional)
-    found, expected = run_kernels(kernels, name, inputs), run_definition(getattr(layers, name), inputs)
+    found, expected = run_kernels(kernels, name, inputs), run_definition(define(name), inputs)
     assert_alike(present(found), expected, TOLERANCE[dtype])
 
 
@@ -76,15 +99,18 @@ def test_what_is_equal_shares_the_gradient(kernels, name):
     with torch.no_grad():
         if name == "weigh_sides":
             inputs[3].copy_(layers.weigh_sides(*inputs[:3], torch.zeros_like(inputs[3]), inputs[4])[0][2:])
-        else:
+        elif name == "lay_surfaces":
             inputs[1].copy_(inputs[0])
             inputs[2][:, :, :4] = 0
             inputs[3][:, :, 2:6] = 0
             inputs[8].zero_()
             inputs[0][..., :3] = inputs[1][..., :3] = inputs[6]
-    assert_alike(
-        run_kernels(kernels, name, inputs), run_definition(getattr(layers, name), inputs), TOLERANCE[torch.float64]
-    )
+        elif name == "find_farthest":
+            inputs[0][:, 0, :, :4] = 1
+            inputs[0][:, 1, :, 2:6] = 1 - inputs[0][:, 0, :, 2:6]
+        else:
+            inputs[0][:, :, :4] = 1
+    assert_alike(run_kernels(kernels, name, inputs), run_definition(define(name), inputs), TOLERANCE[torch.float64])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -99,8 +125,9 @@ def test_autograd(native, name, optional):
     inputs = CASES[name]((5, 6), torch.float64, optional)
     leaves = [value for value in inputs if is_leaf(value)]
     found = getattr(ops, name)(*inputs)
+    found = found if isinstance(found, tuple) else (found,)
     gradients = torch.autograd.grad(found, leaves, make_weights(found))
-    expected = run_definition(getattr(layers, name), inputs)
+    expected = run_definition(define(name), inputs)
     assert_alike([*(values.detach() for values in found), *gradients], expected, TOLERANCE[torch.float64])
 
     def run(*leaves):
@@ -130,7 +157,8 @@ def test_opcheck(native, name, optional):
     inputs = CASES[name]((5, 6), torch.float64, optional)
     torch.library.opcheck(getattr(native.operators, name).default, inputs)
     given = [None if value is None else value.detach() for value in inputs]
-    grads = [torch.ones_like(values) for values in getattr(native.operators, name)(*given)]
+    found = getattr(native.operators, name)(*given)
+    grads = [torch.ones_like(values) for values in (found if isinstance(found, tuple) else (found,))]
     torch.library.opcheck(getattr(native.operators, f"{name}_backward").default, [*grads, *given])
 
 

@@ -33,13 +33,14 @@ struct CpuMaps {
   }
 
   template <typename Function, typename Real>
-  void differentiate(const MapTask<Function, Real>& task, Real* (&to_numbers)[Function::kNumbers]) const {
+  void differentiate(const MapTask<Function, Real>& task, Real* (&to_numbers)[MapTask<Function, Real>::kSlots]) const {
+    constexpr int kSlots = MapTask<Function, Real>::kSlots;
     const int64_t each = (task.pixels + kMapChunk - 1) / kMapChunk;
-    std::vector<std::array<double, Function::kNumbers>> sums(task.batch * each);
+    std::vector<std::array<double, kSlots>> sums(task.batch * each);
     for_each_chunk(task, [&](int64_t chunk, int64_t picture, int64_t begin, int64_t end) {
-      double own[Function::kNumbers] = {};
+      double own[kSlots] = {};
       for (int64_t pixel = begin; pixel < end; ++pixel) task.differentiate(picture, pixel, own);
-      std::copy(own, own + Function::kNumbers, sums[chunk].begin());
+      std::copy(own, own + kSlots, sums[chunk].begin());
     });
     // In the order of the chunks, whichever thread they fell to.
     for (int64_t picture = 0; picture < task.batch; ++picture)

@@ -24,6 +24,14 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kWeighSidesBackward);
   m.def(depthbokeh::kLaySurfaces);
   m.def(depthbokeh::kLaySurfacesBackward);
+  m.def(depthbokeh::kDimLights);
+  m.def(depthbokeh::kDimLightsBackward);
+  m.def(depthbokeh::kFindFarthest);
+  m.def(depthbokeh::kFindFarthestBackward);
+  m.def(depthbokeh::kEnlarge);
+  m.def(depthbokeh::kEnlargeBackward);
+  m.def(depthbokeh::kExtendLayers);
+  m.def(depthbokeh::kExtendLayersBackward);
   m.def("set_order(int order) -> ()");
 }
 
