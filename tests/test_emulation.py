@@ -1,7 +1,7 @@
 """The CUDA kernels, emulated on the CPU: what their threads do to each other and to memory.
 
-That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_maps.py, test_extend.py, test_fill.py
-and test_behind.py.
+That they compute the right thing is tested in test_blur.py, test_slices.py, test_edges.py, test_maps.py,
+test_extend.py, test_fill.py and test_behind.py.
 """
 
 from __future__ import annotations

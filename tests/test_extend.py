@@ -64,9 +64,8 @@ def test_enlarged_maps_equal_the_definition(kernels, factor, size, dtype):
 
 
 def test_bad_tensors_are_named(kernels):
-    color, alpha, defocus, brightest = (
-        value.detach().to(kernels.device) for value in make_framed((5, 6), torch.float64, 1)[:4]
-    )
+    leaves = make_framed((5, 6), torch.float64, 1)[:4]
+    color, alpha, defocus, brightest = (value.detach().to(kernels.device) for value in leaves)
     for inputs, message in [
         ((color.half(), alpha, defocus, brightest, 1), "values must be float32 or float64"),
         ((color[0], alpha, defocus, brightest, 1), "values must have 5 dimensions"),
