@@ -35,6 +35,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
   m.def(depthbokeh::kEnlargeBackward);
   m.def(depthbokeh::kExtendLayers);
   m.def(depthbokeh::kExtendLayersBackward);
+  m.def(depthbokeh::kSrgbToLinear);
+  m.def(depthbokeh::kSrgbToLinearBackward);
+  m.def(depthbokeh::kLinearToSrgb);
+  m.def(depthbokeh::kLinearToSrgbBackward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {

@@ -61,5 +61,9 @@ constexpr const char* kExtendLayers =
 constexpr const char* kExtendLayersBackward =
     "extend_layers_backward(Tensor grad_color, Tensor grad_alpha, Tensor grad_defocus, Tensor color, Tensor brightest, "
     "int margin) -> (Tensor, Tensor, Tensor, Tensor)";
+constexpr const char* kSrgbToLinear = "srgb_to_linear(Tensor x) -> Tensor";
+constexpr const char* kSrgbToLinearBackward = "srgb_to_linear_backward(Tensor grad, Tensor x) -> Tensor";
+constexpr const char* kLinearToSrgb = "linear_to_srgb(Tensor x) -> Tensor";
+constexpr const char* kLinearToSrgbBackward = "linear_to_srgb_backward(Tensor grad, Tensor x) -> Tensor";
 
 }  // namespace depthbokeh

@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from . import ops
+
 Gamma: TypeAlias = Literal["srgb", "linear"] | float
 
 # IEC 61966-2-1 rounds its constants, so its two pieces miss each other: 0.04045 decodes to 0.00313080495 on
@@ -40,10 +42,16 @@ def srgb_to_linear(x: Tensor) -> Tensor:
         tensor([0.0000, 0.0031, 0.2140, 1.0000])
     """
     wide = _widen(x)
-    magnitude = wide.abs()
+    run = ops.srgb_to_linear if wide.is_cuda and ops.takes(wide) else define_srgb_to_linear
+    return run(wide).to(x.dtype)
+
+
+def define_srgb_to_linear(x: Tensor) -> Tensor:
+    """The definition of :func:`depthbokeh.ops.srgb_to_linear`."""
+    magnitude = x.abs()
     # In place: fresh memory for every step nearly doubles the time.
     curve = (magnitude + 0.055).div_(1.055).pow_(2.4)
-    return torch.where(magnitude <= _SRGB_SPLIT, wide / 12.92, curve.copysign(wide)).to(x.dtype)
+    return torch.where(magnitude <= _SRGB_SPLIT, x / 12.92, curve.copysign(x))
 
 
 def linear_to_srgb(x: Tensor) -> Tensor:
@@ -65,10 +73,16 @@ def linear_to_srgb(x: Tensor) -> Tensor:
         tensor([0.0000, 0.0388, 0.5000, 1.0000])
     """
     wide = _widen(x)
-    magnitude = wide.abs()
+    run = ops.linear_to_srgb if wide.is_cuda and ops.takes(wide) else define_linear_to_srgb
+    return run(wide).to(x.dtype)
+
+
+def define_linear_to_srgb(x: Tensor) -> Tensor:
+    """The definition of :func:`depthbokeh.ops.linear_to_srgb`."""
+    magnitude = x.abs()
     # Clamped, the branch not taken has a finite slope too: `where` would multiply an infinite one by 0.
     curve = magnitude.clamp(min=_LINEAR_SPLIT).pow_(1 / 2.4).mul_(1.055).sub_(0.055)
-    return torch.where(magnitude <= _LINEAR_SPLIT, 12.92 * wide, curve.copysign(wide)).to(x.dtype)
+    return torch.where(magnitude <= _LINEAR_SPLIT, 12.92 * x, curve.copysign(x))
 
 
 def decode(x: Tensor, gamma: Gamma) -> Tensor:

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -293,10 +294,27 @@ def place_slices(span: Span, count: int) -> tuple[Tensor, Tensor]:
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    low, high = span
-    # A little more than the whole range: no surface lies just where a slice begins.
-    margin = 1e-3 * (high - low) + torch.finfo(low.dtype).eps
-    return low - margin, (count - 1) / (high - low + 2 * margin)
+    origin, scale = _PlaceSlices.apply(*span, count)  # type: ignore[no-untyped-call]
+    return origin, scale
+
+
+class _PlaceSlices(torch.autograd.Function):
+    """Autograd would take three times as many steps back."""
+
+    @staticmethod
+    def forward(ctx: Any, low: Tensor, high: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        # A little more than the whole range: no surface lies just where a slice begins.
+        margin = 1e-3 * (high - low) + torch.finfo(low.dtype).eps
+        extent = high - low + 2 * margin
+        ctx.save_for_backward(extent)
+        ctx.count = count
+        return low - margin, (count - 1) / extent
+
+    @staticmethod
+    def backward(ctx: Any, grad_origin: Tensor, grad_scale: Tensor) -> tuple[Tensor, Tensor, None]:
+        (extent,) = ctx.saved_tensors
+        wider = (1 - ctx.count) * grad_scale / extent.square()  # to the extent
+        return 1.001 * grad_origin - 1.002 * wider, 1.002 * wider - 1e-3 * grad_origin, None
 
 
 def fuse_layers(

@@ -160,6 +160,18 @@ def enlarge(values: Tensor, factor: int, height: int, width: int) -> Tensor:
     return enlarged
 
 
+def srgb_to_linear(x: Tensor) -> Tensor:
+    """See :func:`depthbokeh.color.srgb_to_linear`. Only CUDA has a kernel, as for its inverse."""
+    linear: Tensor = torch.ops.depthbokeh.srgb_to_linear(x)
+    return linear
+
+
+def linear_to_srgb(x: Tensor) -> Tensor:
+    """See :func:`depthbokeh.color.linear_to_srgb`."""
+    encoded: Tensor = torch.ops.depthbokeh.linear_to_srgb(x)
+    return encoded
+
+
 def push_pull(values: Tensor, weight: Tensor, library: str = LIBRARY) -> Tensor:
     """Fills in what is not known: see :func:`depthbokeh.pyramid.push_pull`, which defines it."""
     filled: Tensor = getattr(torch.ops, library).push_pull(values, weight)
@@ -222,6 +234,10 @@ def _register_layers() -> None:
     torch.library.register_fake("depthbokeh::enlarge_backward", _fake_squares)
     torch.library.register_autograd("depthbokeh::enlarge", _enlarge_backward, setup_context=_save_squares)
     torch.library.register_autograd("depthbokeh::enlarge_backward", _shrink_backward, setup_context=_save_squares)
+    for name in ("srgb_to_linear", "linear_to_srgb"):
+        torch.library.register_fake(f"depthbokeh::{name}", _fake_curve)
+        torch.library.register_fake(f"depthbokeh::{name}_backward", _fake_curve_backward)
+        torch.library.register_autograd(f"depthbokeh::{name}", partial(_curve_backward, name), setup_context=_save_all)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
     torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
@@ -355,6 +371,23 @@ def _map_backward(name: str, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, .
         return _differentiate(getattr(module, name), inputs, ctx.needs_input_grad, *grads)
     found = getattr(torch.ops.depthbokeh, f"{name}_backward")(*grads, *inputs)
     return tuple(None if values is None else grad for values, grad in zip(inputs, found, strict=True))
+
+
+def _fake_curve(x: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _fake_curve_backward(grad: Tensor, x: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _curve_backward(name: str, ctx: Any, grad: Tensor) -> Tensor | None:
+    if torch.is_grad_enabled():
+        from . import color  # it imports this module
+
+        return _differentiate(getattr(color, f"define_{name}"), ctx.saved_tensors, ctx.needs_input_grad, grad)[0]
+    found: Tensor = getattr(torch.ops.depthbokeh, f"{name}_backward")(grad, *ctx.saved_tensors)
+    return found
 
 
 def _fake_extended(color: Tensor, alpha: Tensor, defocus: Tensor, brightest: Tensor, margin: int) -> tuple[Tensor, ...]:

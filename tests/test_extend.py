@@ -1,12 +1,12 @@
-"""Enlarging maps and going on beyond the frame on a GPU, emulated or not, against the definitions."""
+"""Operators that only a GPU, emulated or not, has: going on beyond the frame, enlarging, sRGB. Against definitions."""
 
 import pytest
 import torch
 from conftest import KERNELS, NATIVE
-from test_edges import TOLERANCE, assert_alike, make_weights, run_definition
+from test_edges import TOLERANCE, assert_alike, make_weights, run_definition, run_kernels
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from depthbokeh import compositing, enlarging, ops
+from depthbokeh import color, compositing, enlarging, ops
 
 ON_GPU = [backend for backend in KERNELS if backend is not NATIVE]  # or emulated
 
@@ -63,15 +63,25 @@ def test_enlarged_maps_equal_the_definition(kernels, factor, size, dtype):
     assert_alike([found.cpu(), gradient.cpu()], expected, TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("name", ["srgb_to_linear", "linear_to_srgb"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_curves_equal_their_definitions(kernels, name, dtype):
+    values = torch.cat([3 * rand(700) - 1, 0.08 * rand(300, seed=1) - 0.04, torch.tensor([0.0, 1.0, -1.0])])
+    inputs = [values.to(dtype).view(17, 59).requires_grad_()]
+    assert_alike(
+        run_kernels(kernels, name, inputs), run_definition(getattr(color, f"define_{name}"), inputs), TOLERANCE[dtype]
+    )
+
+
 def test_bad_tensors_are_named(kernels):
     leaves = make_framed((5, 6), torch.float64, 1)[:4]
-    color, alpha, defocus, brightest = (value.detach().to(kernels.device) for value in leaves)
+    light, alpha, defocus, brightest = (value.detach().to(kernels.device) for value in leaves)
     for inputs, message in [
-        ((color.half(), alpha, defocus, brightest, 1), "values must be float32 or float64"),
-        ((color[0], alpha, defocus, brightest, 1), "values must have 5 dimensions"),
-        ((color, alpha[:, :1], defocus, brightest, 1), r"alpha and defocus must be \(B, K, 1, H, W\)"),
-        ((color, alpha, defocus, brightest[:1], 1), "brightest must be one for every picture"),
-        ((color, alpha, defocus, brightest, -1), "margin must not be negative"),
+        ((light.half(), alpha, defocus, brightest, 1), "values must be float32 or float64"),
+        ((light[0], alpha, defocus, brightest, 1), "values must have 5 dimensions"),
+        ((light, alpha[:, :1], defocus, brightest, 1), r"alpha and defocus must be \(B, K, 1, H, W\)"),
+        ((light, alpha, defocus, brightest[:1], 1), "brightest must be one for every picture"),
+        ((light, alpha, defocus, brightest, -1), "margin must not be negative"),
     ]:
         with pytest.raises(RuntimeError, match=message):
             kernels.operators.extend_layers(*inputs)
@@ -93,3 +103,6 @@ def test_shapes_without_values(native):
         squares = ops.enlarge(fakes[1][:, 0], 4, 19, 22)
         assert squares.shape == (2, 1, 19, 22)
         assert native.operators.enlarge_backward(squares, 4, 5, 6).shape == (2, 1, 5, 6)
+        for name in ("srgb_to_linear", "linear_to_srgb"):
+            assert getattr(ops, name)(squares).shape == squares.shape
+            assert getattr(native.operators, f"{name}_backward")(squares, squares).shape == squares.shape

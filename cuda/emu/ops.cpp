@@ -32,6 +32,10 @@ STABLE_TORCH_LIBRARY(depthbokeh_emu, m) {
   m.def(depthbokeh::kEnlargeBackward);
   m.def(depthbokeh::kExtendLayers);
   m.def(depthbokeh::kExtendLayersBackward);
+  m.def(depthbokeh::kSrgbToLinear);
+  m.def(depthbokeh::kSrgbToLinearBackward);
+  m.def(depthbokeh::kLinearToSrgb);
+  m.def(depthbokeh::kLinearToSrgbBackward);
   m.def("set_order(int order) -> ()");
 }
 
