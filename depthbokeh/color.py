@@ -42,11 +42,11 @@ def srgb_to_linear(x: Tensor) -> Tensor:
         tensor([0.0000, 0.0031, 0.2140, 1.0000])
     """
     wide = _widen(x)
-    run = ops.srgb_to_linear if wide.is_cuda and ops.takes(wide) else define_srgb_to_linear
+    run = ops.srgb_to_linear if wide.is_cuda and ops.takes(wide) else _define_srgb_to_linear
     return run(wide).to(x.dtype)
 
 
-def define_srgb_to_linear(x: Tensor) -> Tensor:
+def _define_srgb_to_linear(x: Tensor) -> Tensor:
     """The definition of :func:`depthbokeh.ops.srgb_to_linear`."""
     magnitude = x.abs()
     # In place: fresh memory for every step nearly doubles the time.
@@ -73,11 +73,11 @@ def linear_to_srgb(x: Tensor) -> Tensor:
         tensor([0.0000, 0.0388, 0.5000, 1.0000])
     """
     wide = _widen(x)
-    run = ops.linear_to_srgb if wide.is_cuda and ops.takes(wide) else define_linear_to_srgb
+    run = ops.linear_to_srgb if wide.is_cuda and ops.takes(wide) else _define_linear_to_srgb
     return run(wide).to(x.dtype)
 
 
-def define_linear_to_srgb(x: Tensor) -> Tensor:
+def _define_linear_to_srgb(x: Tensor) -> Tensor:
     """The definition of :func:`depthbokeh.ops.linear_to_srgb`."""
     magnitude = x.abs()
     # Clamped, the branch not taken has a finite slope too: `where` would multiply an infinite one by 0.

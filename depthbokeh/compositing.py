@@ -33,6 +33,7 @@ def composite(
     gamma: Gamma = "srgb",
     highlights: float | None = None,
     slices: int | None = None,
+    max_radius: float | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
     """Renders layers as a lens sees them, in linear light.
@@ -52,6 +53,8 @@ def composite(
             :func:`depthbokeh.highlights.weigh_lamps`.
         slices: Sort what is in the layers into so many depth slices on the way, one at a time, which saves the memory
             for all of them at once; ``None`` takes the layers as they are.
+        max_radius: Larger blur is cut to this radius, in pixels; its gradient there is 0. Bounds time and memory. On a
+            GPU, where the radius is then not read, nothing waits: all of it can be captured in a CUDA graph.
         backend: See :func:`depthbokeh.scatter_blur`.
 
     Returns:
@@ -69,11 +72,12 @@ def composite(
     """
     shape = Aperture.parse(aperture)
     with torch.autocast(image.device.type, enabled=False):
-        layers = prepare_layers(image, layers, gamma, highlights)
+        layers = prepare_layers(image, layers.limit(max_radius), gamma, highlights)
+        whole = measure(layers, shape, max_radius)
         if torch.is_grad_enabled() or layers.alpha[:, 0].numel() <= _BAND_PIXELS:
-            picture = _render(layers, shape, slices, measure(layers, shape), backend)
+            picture = _render(layers, shape, slices, whole, backend)
         else:
-            picture = _render_in_bands(layers, shape, slices, backend)
+            picture = _render_in_bands(layers, shape, slices, whole, backend)
         return encode(picture, gamma).to(image.dtype)
 
 
@@ -85,24 +89,22 @@ class Whole(NamedTuple):
     brightest: Tensor  # luminance of what is made up, at most: (B, 1, 1, 1)
 
 
-def measure(layers: DefocusLayers, shape: Aperture) -> Whole:
-    """Depths, reach and brightness of a picture."""
+def measure(layers: DefocusLayers, shape: Aperture, max_radius: float | None = None) -> Whole:
+    """Depths, reach and brightness of a picture in which nothing is blurred by more than ``max_radius``."""
     assert layers.color is not None
     bright = luminance(layers.color.flatten(0, 1)).view_as(layers.alpha)
     covered = layers.alpha.sum((1, 2, 3, 4)).clamp(min=_LEAST)
     brightest = 4 * (layers.alpha * bright).sum((1, 2, 3, 4)) / covered + _LEAST
-    return Whole(find_span(layers.defocus), _find_reach(layers, shape), brightest.view(-1, 1, 1, 1))
+    radius = float(layers.defocus.detach().abs().max()) if max_radius is None else max_radius
+    reach = math.ceil(shape.extent * radius) + 1
+    return Whole(find_span(layers.defocus), reach, brightest.view(-1, 1, 1, 1))
 
 
-def _find_reach(layers: DefocusLayers, shape: Aperture) -> int:
-    """How far the light of a pixel gets, in pixels."""
-    return math.ceil(shape.extent * float(layers.defocus.detach().abs().max())) + 1
-
-
-def _render_in_bands(layers: DefocusLayers, shape: Aperture, slices: int | None, backend: Backend) -> Tensor:
+def _render_in_bands(
+    layers: DefocusLayers, shape: Aperture, slices: int | None, whole: Whole, backend: Backend
+) -> Tensor:
     """The same picture, a band of rows at a time with all rows around it that its light comes from."""
     batch, _, _, height, width = layers.alpha.shape
-    whole = measure(layers, shape)
     step = _find_step(whole.reach)
     # What is hidden is filled in from squares of this size; no band may begin within one.
     square = step << (whole.reach // step).bit_length()

@@ -56,8 +56,7 @@ def find_focus(
     if isinstance(focus, Tensor) and focus.shape == disparity.shape and focus[0].numel() > 1:
         return _find_mode(disparity, focus)
     if focus is not None:
-        value = torch.as_tensor(focus, dtype=disparity.dtype, device=disparity.device)
-        return (value.view(-1, 1, 1, 1) if value.dim() < 4 else value).expand(batch, 1, 1, 1)
+        return _as_numbers(focus, disparity)
     if mask is not None:
         return _find_mode(disparity, mask)
     if image is not None:
@@ -233,6 +232,10 @@ class DefocusLayers:
     def __len__(self) -> int:
         return self.alpha.shape[1]
 
+    def limit(self, max_radius: float | None) -> DefocusLayers:
+        """The same with :func:`limit_defocus`."""
+        return DefocusLayers(self.alpha, limit_defocus(self.defocus, max_radius), self.color)
+
     def slice(self, count: int) -> DefocusLayers:
         """Sorts what is in the layers by defocus into ``count`` new ones, each pixel shared by the nearest two.
 
@@ -244,6 +247,19 @@ class DefocusLayers:
         alpha = light[:, :, -1:]
         color = None if self.color is None else light[:, :, :-1] / alpha.clamp(min=torch.finfo(alpha.dtype).tiny)
         return DefocusLayers(alpha, defocus, color)
+
+
+def limit_defocus(defocus: Tensor, max_radius: float | None) -> Tensor:
+    """Cuts defocus to at most ``max_radius`` pixels, where its gradient is 0; ``None`` leaves it as it is.
+
+    Raises:
+        ValueError: If max_radius is negative or not finite.
+    """
+    if max_radius is None:
+        return defocus
+    if not 0 <= max_radius < math.inf:
+        raise ValueError(f"max_radius must be finite and not negative, got {max_radius}")
+    return defocus.clamp(-max_radius, max_radius)
 
 
 Span = tuple[Tensor, Tensor]

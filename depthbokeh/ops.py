@@ -385,7 +385,7 @@ def _curve_backward(name: str, ctx: Any, grad: Tensor) -> Tensor | None:
     if torch.is_grad_enabled():
         from . import color  # it imports this module
 
-        return _differentiate(getattr(color, f"define_{name}"), ctx.saved_tensors, ctx.needs_input_grad, grad)[0]
+        return _differentiate(getattr(color, f"_define_{name}"), ctx.saved_tensors, ctx.needs_input_grad, grad)[0]
     found: Tensor = getattr(torch.ops.depthbokeh, f"{name}_backward")(grad, *ctx.saved_tensors)
     return found
 

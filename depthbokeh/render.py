@@ -14,7 +14,7 @@ from .color import Gamma, decode, encode, recover_highlights
 from .compositing import composite
 from .exact import Progress, render_views
 from .highlights import weigh_lamps
-from .layers import Focus, fuse_defocus, fuse_layers
+from .layers import Focus, fuse_defocus, fuse_layers, limit_defocus
 
 Quality = Literal["fast", "default", "exact"]
 
@@ -191,6 +191,7 @@ class BokehRenderer(nn.Module):
         *,
         focus: Focus = None,
         strength: float | Tensor,
+        max_radius: float | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
         """Renders.
@@ -202,6 +203,8 @@ class BokehRenderer(nn.Module):
             focus: A disparity, a point ``(x, y)``, a box ``(x, y, width, height)`` or ``None``, see
                 :func:`depthbokeh.find_focus`.
             strength: Blur radius in pixels for every unit of disparity away from the focus.
+            max_radius: Larger blur is cut to this radius, in pixels; its gradient there is 0. Bounds time and memory;
+                see :func:`depthbokeh.composite`.
             progress: Called with the number of steps done and of all steps where the quality is ``"exact"``.
 
         Returns:
@@ -209,6 +212,7 @@ class BokehRenderer(nn.Module):
         """
         if self.quality == "fast":
             defocus = fuse_defocus(disparity, mask, strength=strength, focus=focus, image=image, slab=self.slab)
+            defocus = limit_defocus(defocus, max_radius)
             return render_defocus(image, defocus, self.aperture, gamma=self.gamma, highlights=self.highlights)
         surfaces = fuse_layers(
             disparity,
@@ -222,10 +226,21 @@ class BokehRenderer(nn.Module):
         )
         if self.quality == "exact":
             return render_views(
-                image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights, progress=progress
+                image,
+                surfaces.limit(max_radius),
+                self.aperture,
+                gamma=self.gamma,
+                highlights=self.highlights,
+                progress=progress,
             )
         return composite(
-            image, surfaces, self.aperture, gamma=self.gamma, highlights=self.highlights, slices=self.layers
+            image,
+            surfaces,
+            self.aperture,
+            gamma=self.gamma,
+            highlights=self.highlights,
+            slices=self.layers,
+            max_radius=max_radius,
         )
 
     def extra_repr(self) -> str:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -276,6 +277,55 @@ class TestLights:
         disk = rendered[distance < 5]
         assert disk.min() > 0.95 * 1e3 / (math.pi * 36)
         assert disk.max() < 1.05 * 1e3 / (math.pi * 36) + 0.2
+
+
+class TestMaxRadius:
+    """Radii up to 12 px, cut or not."""
+
+    @pytest.fixture
+    def scene(self):
+        random = torch.Generator().manual_seed(2)
+        image, disparity = (torch.rand(1, c, 40, 48, generator=random) for c in (3, 1))
+        return [image, disparity.sort(3).values.requires_grad_()]
+
+    @pytest.mark.parametrize("quality", ["fast", "default", "exact"])
+    def test_what_is_beyond_is_cut(self, scene, quality):
+        image, disparity = (values.detach() for values in scene)
+        renderer, largest = BokehRenderer(quality=quality), 15 * float((disparity - 0.2).abs().max())
+        render = partial(renderer, image, disparity, focus=0.2, strength=15.0)
+        whole = render()
+        torch.testing.assert_close(render(max_radius=largest), whole)
+        assert (render(max_radius=4.0) - whole).abs().max() > 0.05
+
+    def test_layers_are_cut(self, scene):
+        image, disparity = scene
+        layers = fuse_layers(disparity, focus=0.2, strength=15.0, layers=None)
+        defocus = layers.defocus.detach().requires_grad_()
+        layers, cut = (DefocusLayers(layers.alpha.detach(), d) for d in (defocus, defocus.clamp(-4, 4)))
+        picture = composite(image, layers, slices=4, max_radius=4.0)
+        torch.testing.assert_close(picture, composite(image, cut, slices=4))
+        (gradient,) = torch.autograd.grad(picture.square().sum(), defocus)
+        assert gradient[defocus.abs() > 4].abs().max() == 0
+        assert gradient[defocus.abs() < 4].abs().max() > 0
+
+    @pytest.mark.filterwarnings("ignore")  # torch's own
+    def test_compiles_in_one_piece(self, scene):
+        torch._dynamo.reset()
+        image, disparity = scene
+        renderer = BokehRenderer(layers=3)
+        compiled = torch.compile(renderer, fullgraph=True, backend="aot_eager")
+        found, expected = [], []
+        for run, results in ((renderer, expected), (compiled, found)):
+            picture = run(image, disparity, focus=0.2, strength=15.0, max_radius=12.0)
+            results += [picture.detach(), *torch.autograd.grad(picture.square().sum(), disparity)]
+        for value, other in zip(found, expected, strict=True):
+            assert (value - other).norm() < 1e-4 * other.norm()
+
+    @pytest.mark.parametrize("quality", ["fast", "default"])
+    @pytest.mark.parametrize("bad", [-1.0, math.inf, math.nan])
+    def test_bad_ones_are_named(self, scene, quality, bad):
+        with pytest.raises(ValueError, match="max_radius must be finite and not negative"):
+            BokehRenderer(quality=quality)(*scene, strength=1.0, max_radius=bad)
 
 
 class TestErrors:

@@ -14,12 +14,13 @@ import warnings
 
 import pytest
 import torch
+from scene import FOCUS, make_scene
 from test_blur import make_inputs
 from test_edges import make_edges
 from test_fill import make_inputs as make_holes
 from test_slices import differentiate, make_layers
 
-from depthbokeh import Aperture, DefocusLayers, _build, _native, cli, gather_blur, ops, scatter_blur
+from depthbokeh import Aperture, BokehRenderer, DefocusLayers, _build, _native, cli, gather_blur, ops, scatter_blur
 from depthbokeh.edges import separate, sharpen
 from depthbokeh.fill import fill_behind, push_pull
 from depthbokeh.slices import blur_layers
@@ -170,6 +171,32 @@ class TestGpu:
             fill_behind(values, weight, 9).sum().backward()
             sharp = sharpen(disparity, strength, light)
             sum(part.sum() for part in separate(light, sharp, strength, mask)).backward()
+
+    def test_renderer_waits_for_nothing(self):
+        """Where the largest radius is given: forward and back."""
+        image, disparity, mask = (values.cuda().requires_grad_() for values in make_scene(96, 128))
+        with waiting_refused():
+            picture = BokehRenderer()(image, disparity, mask, focus=FOCUS, strength=20.0, max_radius=16.0)
+            picture.square().sum().backward()
+
+    def test_renderer_is_captured_in_a_graph(self):
+        leaves = [values.cuda() for values in make_scene(96, 128)]
+        renderer = BokehRenderer()
+
+        def render():
+            with torch.no_grad():
+                return renderer(*leaves, strength=20.0, max_radius=16.0)
+
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):  # warmed up off the stream that captures, as torch asks for
+            render()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            picture = render()
+        leaves[0].copy_(leaves[0].flip(3))
+        graph.replay()
+        assert torch.equal(picture, render())
 
     @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
     def test_on_another_device(self, inputs):

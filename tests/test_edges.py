@@ -426,6 +426,7 @@ def run_kernels(kernels, name, inputs):
     found = getattr(kernels.operators, name)(*given)
     found = found if isinstance(found, (tuple, list)) else [found]
     gradients = getattr(kernels.operators, f"{name}_backward")(*make_weights(found), *given)
+    gradients = gradients if isinstance(gradients, (tuple, list)) else [gradients]
     return [values.cpu() for values in (*found, *gradients)]
 
 

@@ -69,7 +69,7 @@ def test_curves_equal_their_definitions(kernels, name, dtype):
     values = torch.cat([3 * rand(700) - 1, 0.08 * rand(300, seed=1) - 0.04, torch.tensor([0.0, 1.0, -1.0])])
     inputs = [values.to(dtype).view(17, 59).requires_grad_()]
     assert_alike(
-        run_kernels(kernels, name, inputs), run_definition(getattr(color, f"define_{name}"), inputs), TOLERANCE[dtype]
+        run_kernels(kernels, name, inputs), run_definition(getattr(color, f"_define_{name}"), inputs), TOLERANCE[dtype]
     )
 
 
