@@ -15,7 +15,8 @@ import torch
 from scene import FOCUS, make_scene
 from torch import Tensor
 
-from depthbokeh import composite, fuse_layers, gather_blur, ops, pyramid, scatter_blur
+from depthbokeh import color as color_of
+from depthbokeh import composite, compositing, enlarging, fuse_layers, gather_blur, layers, ops, pyramid, scatter_blur
 from depthbokeh.edges import find_surfaces, move_to_sides
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -84,8 +85,8 @@ def check_layers() -> int:
     for device in ("cuda", "cpu"):
         image, disparity, mask = (values.double().to(device) for values in make_scene(96, 128))
         image.requires_grad_()
-        layers = fuse_layers(disparity, mask, focus=FOCUS, strength=20.0, image=image, layers=None)
-        picture = composite(image, layers, slices=6)
+        surfaces = fuse_layers(disparity, mask, focus=FOCUS, strength=20.0, image=image, layers=None)
+        picture = composite(image, surfaces, slices=6)
         found.append([picture.detach().cpu(), torch.autograd.grad(picture.square().sum(), image)[0].cpu()])
     errors = [float((one - other).norm() / other.norm()) for one, other in zip(*found, strict=True)]
     return report(max(errors) <= 1e-7, "layers", " ".join(f"{error:.1e}" for error in errors))
@@ -107,11 +108,36 @@ def check_operators(device: torch.device) -> int:
             for run in (ops.sharpen, move_to_sides)
         )
         failures += compare(f"sharpen {reach}", kernel, definition, [disparity, strength], device)
-    kernel, definition = (
-        lambda *leaves, run=run: torch.cat([part.flatten() for part in run(*leaves)])
-        for run in (ops.separate, find_surfaces)
+    failures += compare("separate", ops.separate, find_surfaces, [light, disparity, strength, mask], device)
+    maps, surfaces = [draw(2, 1, 97, 101) for _ in range(4)], [draw(2, 2, c, 97, 101) for c in (1, 3, 1)]
+    numbers = [draw(2, 1, 1, 1) for _ in range(3)]
+    means = torch.cat([maps[2] + 0.3, maps[2]])
+    failures += compare(
+        "weigh sides", ops.weigh_sides, layers.weigh_sides, [*maps[:2], means, *maps[3:], numbers[0]], device
     )
-    failures += compare("separate", kernel, definition, [light, disparity, strength, mask], device)
+    failures += compare(
+        "lay surfaces", ops.lay_surfaces, layers.lay_surfaces, [*maps, surfaces[0], surfaces[2], *numbers], device
+    )
+    failures += compare("farthest", ops.find_farthest, compositing.find_farthest, surfaces, device)
+    color, alpha, defocus = 4 * surfaces[1], surfaces[0], surfaces[2]
+    failures += compare("dim lights", ops.dim_lights, compositing.dim_lights, [color[:, 0], numbers[0]], device)
+    failures += compare(
+        "extend",
+        lambda *leaves: ops.extend_layers(*leaves, 20),
+        lambda *leaves: compositing.extend_planes(*leaves, 20),
+        [color, alpha, defocus, numbers[0]],
+        device,
+    )
+    failures += compare(
+        "enlarge",
+        lambda squares: ops.enlarge(squares, 4, 387, 401),
+        lambda squares: enlarging.enlarge(squares, 4, 387, 401),
+        [maps[0]],
+        device,
+    )
+    for name in ("srgb_to_linear", "linear_to_srgb"):  # the functions choose a kernel by the device
+        curve = getattr(color_of, name)
+        failures += compare(name, curve, lambda x, run=curve: run(x.cpu()).to(x), [3 * maps[0] - 1], device)
     for size in ((1, 1), (13, 37), (97, 101)):  # in the largest several blocks run
         holes = [draw(2, 3, *size), draw(2, 1, *size)]
         failures += compare(f"fill {size}", ops.push_pull, pyramid.push_pull, holes, device)
@@ -123,8 +149,8 @@ def check_operators(device: torch.device) -> int:
 
 def compare(
     name: str,
-    kernel: Callable[..., Tensor],
-    definition: Callable[..., Tensor],
+    kernel: Callable[..., Tensor | tuple[Tensor, ...]],
+    definition: Callable[..., Tensor | tuple[Tensor, ...]],
     inputs: Sequence[Tensor],
     device: torch.device,
 ) -> int:
@@ -132,7 +158,8 @@ def compare(
     results = []
     for run, place in ((kernel, torch.device("cuda")), (definition, device)):
         leaves = [values.to(place).requires_grad_() for values in inputs]
-        result = run(*leaves)
+        found = run(*leaves)
+        result = found if isinstance(found, Tensor) else torch.cat([part.flatten() for part in found])
         results.append([result.detach(), *torch.autograd.grad(result.square().sum(), leaves)])
     errors = measure_errors([values.to(device) for values in results[0]], results[1])
     return report(max(errors) <= 1e-9, name, " ".join(f"{error:.1e}" for error in errors))

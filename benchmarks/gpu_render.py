@@ -1,7 +1,8 @@
 """Times the layered renderer on a GPU and counts what it launches: ``python benchmarks/gpu_render.py --out FILE.json``.
 
 Times as in gpu_speed.py. Launches are counted by torch's profiler over one call; scratch memory is the growth of the
-allocator's peak. The renderer is also timed as ``torch.compile`` makes it, which joins elementwise steps.
+allocator's peak. The renderer is also timed as ``torch.compile`` makes it, which joins elementwise steps, and captured
+in one CUDA graph, gradients and all, which the host only has to start.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from depthbokeh import BokehRenderer
 
 
 def list_cases() -> Iterator[dict[str, Any]]:
-    """Quality, layers, size, whether gradients are asked for, and whether the renderer is compiled."""
-    plain = {"layers": 8, "compiled": False}
-    for backward in (False, True):
-        yield {"quality": "default", "layers": 8, "size": (1024, 1536), "backward": backward, "compiled": True}
+    """Quality, layers, size, whether gradients are asked for, and how the renderer runs: as it is, compiled, captured."""
+    plain = {"run": "as it is", "layers": 8}
+    for run in ("captured", "compiled"):
+        for backward in (False, True):
+            yield {"run": run, "quality": "default", "layers": 8, "size": (1024, 1536), "backward": backward}
     for size in ((1024, 1536), (512, 768)):
         for backward in (False, True):
             for layers in (8, 16, 4, 2, 1):
@@ -31,20 +33,41 @@ def list_cases() -> Iterator[dict[str, Any]]:
             yield plain | {"quality": "fast", "size": size, "backward": backward}
 
 
-def make_call(quality: str, layers: int, size: tuple[int, int], backward: bool, compiled: bool) -> Callable[[], Any]:
+def make_call(run: str, quality: str, layers: int, size: tuple[int, int], backward: bool) -> Callable[[], Any]:
     """One picture of radii up to 32 px at 1024 rows, with gradients to image, disparity and mask or none."""
     leaves = [values.cuda().requires_grad_(backward) for values in make_scene(*size)]
     renderer: Any = BokehRenderer(layers=layers, quality=quality)
-    if compiled:
+    most = 32 * size[0] / 1024
+    options: dict[str, Any] = {"focus": FOCUS, "strength": most / FOCUS}
+    if run != "as it is":
+        options["max_radius"] = most  # the radius need not be read
+    if run == "compiled":
         renderer = torch.compile(renderer)
-    strength = 32 * size[0] / 1024 / FOCUS
 
     def call() -> Any:
         with torch.set_grad_enabled(backward):
-            picture: Tensor = renderer(*leaves, focus=FOCUS, strength=strength)
+            picture: Tensor = renderer(*leaves, **options)
             return torch.autograd.grad(picture.square().mean(), leaves) if backward else picture
 
-    return call
+    return capture(call) if run == "captured" else call
+
+
+def capture(call: Callable[[], Any]) -> Callable[[], Any]:
+    """The same call as one CUDA graph."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # warmed up off the stream that captures, as torch asks for
+        call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call()
+
+    def replay() -> Any:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def count_launches(call: Callable[[], Any]) -> int | str:
@@ -56,7 +79,8 @@ def count_launches(call: Callable[[], Any]) -> int | str:
             torch.cuda.synchronize()
     except RuntimeError as error:
         return str(error)
-    return sum(event.count for event in profile.key_averages() if event.key.startswith("cudaLaunchKernel"))
+    launches = ("cudaLaunchKernel", "cudaGraphLaunch")
+    return sum(event.count for event in profile.key_averages() if event.key.startswith(launches))
 
 
 def main() -> None:
@@ -75,7 +99,7 @@ def main() -> None:
         results["cases"].append(result)
         write_json(out, results)
         name = f"{case['quality']} {case['layers']} {case['size'][0]}x{case['size'][1]} backward={case['backward']}"
-        name += " compiled" if case["compiled"] else ""
+        name += "" if case["run"] == "as it is" else f" {case['run']}"
         print(f"{name:50} {result['median_ms']:8.2f} ms  {result['peak_mib']:7.0f} MiB  {result['launches']} launches")
 
 

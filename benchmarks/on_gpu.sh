@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything about the CUDA kernels that needs a GPU: build, checks, times, tests, sanitizers, profile.
 #   benchmarks/on_gpu.sh [FOLDER [STEP...]]     writes to benchmarks/results, or FOLDER; all steps, or those named
-# Steps: check speed render tests sanitizers ncu, in this order, what matters most first; the build comes before them and
+# Steps: check speed render tests memcheck racecheck initcheck ncu, in this order, what matters most first; the build comes before them and
 # lasts seconds when it is up to date. Needs a checkout, torch with CUDA, nvcc and a C++ compiler, nothing else; pytest,
 # compute-sanitizer and ncu are used where they are. One step's failure does not keep the others from running; the
 # summary says which failed, and so does the exit status.
@@ -56,28 +56,26 @@ if wanted tests; then
   if "$PYTHON" -c 'import pytest' 2>/dev/null; then
     workers=$("$PYTHON" -c 'import xdist' 2>/dev/null && echo "-n 8")
     step tests 580 "$PYTHON" -m pytest -q -p no:cacheprovider -p no:benchmark $workers tests/test_cuda.py tests/test_blur.py \
-      tests/test_slices.py tests/test_edges.py tests/test_fill.py tests/test_behind.py tests/test_windows.py \
-      tests/test_peers.py -k 'cuda and not emulated'
+      tests/test_slices.py tests/test_edges.py tests/test_fill.py tests/test_behind.py tests/test_maps.py \
+      tests/test_extend.py tests/test_compositing.py tests/test_peers.py -k 'cuda and not emulated'
   else
     skip tests "no pytest"
   fi
 fi
 
-if wanted sanitizers; then
-  if command -v compute-sanitizer >/dev/null; then
-    # Ours alone, as torch's kernels are many; but initcheck must see everything that is written.
-    running=()
-    ours="--kernel-name kns=depthbokeh"
-    for tool in "memcheck $ours" "racecheck $ours" initcheck; do
-      step "${tool%% *}" 580 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $tool --error-exitcode 9 \
-        "$PYTHON" benchmarks/gpu_check.py --small &
-      running+=($!)
-    done
-    for tool in "${running[@]}"; do wait "$tool" || FAILED=1; done
-  else
-    skip sanitizers "no compute-sanitizer"
+# Ours alone, as torch's kernels are many; but initcheck must see everything that is written.
+ours="--kernel-name kns=depthbokeh"
+for tool in "memcheck $ours" "racecheck $ours" initcheck; do
+  name=${tool%% *}
+  if wanted "$name"; then
+    if command -v compute-sanitizer >/dev/null; then
+      step "$name" 580 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $tool --error-exitcode 9 \
+        "$PYTHON" benchmarks/gpu_check.py --small
+    else
+      skip "$name" "no compute-sanitizer"
+    fi
   fi
-fi
+done
 
 if wanted ncu; then
   if command -v ncu >/dev/null; then
