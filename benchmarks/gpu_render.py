@@ -21,7 +21,7 @@ from depthbokeh import BokehRenderer
 
 
 def list_cases() -> Iterator[dict[str, Any]]:
-    """Quality, layers, size, whether gradients are asked for, and how the renderer runs: as it is, compiled, captured."""
+    """Quality, layers, size, whether gradients are asked for, and whether it runs as it is, compiled or captured."""
     plain = {"run": "as it is", "layers": 8}
     for run in ("captured", "compiled"):
         for backward in (False, True):
