@@ -1,8 +1,8 @@
 """Counts the operators that the layered renderer calls on the CPU.
 
-``python benchmarks/count_operators.py [--size 1024x1536]``. Views and allocations do not count. A GPU has kernels of its
-own for many steps (what is filled in behind, the frame, enlargement, sRGB, all slices at once) and calls fewer; what it
-really launches is counted by gpu_render.py.
+``python benchmarks/count_operators.py [--size 1024x1536]``. Views and allocations do not count. A GPU has kernels of
+its own for many steps (what is filled in behind, the frame, enlargement, sRGB, all slices at once), so it calls
+fewer. What it really launches is counted by gpu_render.py.
 """
 
 from __future__ import annotations

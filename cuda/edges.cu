@@ -38,14 +38,24 @@ Extremes<Real> find_extremes(Launcher& launcher, const EdgeInputs<Real>& p, int6
   return to;
 }
 
+// Scratch memory for add_extremes.
+template <typename Real>
+struct Traces {
+  Real* extremes;  // two maps
+  int* places;     // four maps
+
+  Traces(Launcher& launcher, int64_t pixels)
+      : extremes(launcher.scratch<Real>(2 * pixels)), places(launcher.scratch<int>(4 * pixels)) {}
+};
+
 // Adds the gradients to the extremes within windows to those of the values they come from.
 template <typename Real>
 void add_extremes(Launcher& launcher, const EdgeInputs<Real>& p, int64_t reach, const ExtremeGrads<Real>& grads,
-                  Real* to) {
+                  const Traces<Real>& traces, Real* to) {
   const Windows<Real> windows = windows_of(p, reach);
   const int64_t n = p.pixels(), blocks = ceil_div<int64_t>(n, kWindowThreads);
-  Real *highest = launcher.scratch<Real>(2 * n), *lowest = highest + n;
-  int* places = launcher.scratch<int>(4 * n);
+  Real *highest = traces.extremes, *lowest = highest + n;
+  int* places = traces.places;
   const Origins columns = {places, places + n}, rows = {places + 2 * n, places + 3 * n};
   launcher.run(locate_in_rows<Real>, blocks, kWindowThreads, 0, windows, highest, lowest, columns);
   launcher.run(locate_in_columns<Real>, blocks, kWindowThreads, 0, windows, static_cast<const Real*>(highest),
@@ -98,9 +108,12 @@ std::tuple<Tensor, Tensor> sharpen_backward_cuda(const Tensor& grad, const Tenso
                  extremes, outer.const_data_ptr<Real>(), grads, to, sums);
     launcher.run(add_up_strength<Real>, p.batch, kEdgeThreads, sizeof(SharedStrength),
                  static_cast<const StrengthSum*>(sums), blocks, to_strength.mutable_data_ptr<Real>());
-    add_extremes(launcher, p, 1, ExtremeGrads<Real>{grads.largest, grads.smallest}, to);
-    add_extremes(launcher, p, windows.reach, ExtremeGrads<Real>{grads.extremes.highest, grads.extremes.lowest}, to);
-    add_extremes(launcher, p, 2 * windows.reach, ExtremeGrads<Real>{grads.extremes.higher, grads.extremes.lower}, to);
+    const Traces<Real> traces(launcher, p.pixels());
+    add_extremes(launcher, p, 1, ExtremeGrads<Real>{grads.largest, grads.smallest}, traces, to);
+    add_extremes(launcher, p, windows.reach, ExtremeGrads<Real>{grads.extremes.highest, grads.extremes.lowest}, traces,
+                 to);
+    add_extremes(launcher, p, 2 * windows.reach, ExtremeGrads<Real>{grads.extremes.higher, grads.extremes.lower},
+                 traces, to);
   });
   return {to_disparity, to_strength};
 }
@@ -139,8 +152,11 @@ SurfaceOutputs separate_backward_cuda(const Tensor& grad_edge, const Tensor& gra
                      to, sums);
         launcher.run(add_up_strength<Real>, p.batch, kEdgeThreads, sizeof(SharedStrength),
                      static_cast<const StrengthSum*>(sums), blocks, to.strength);
-        add_extremes(launcher, p, 1, ExtremeGrads<Real>{maps.extremes.highest, maps.extremes.lowest}, to.disparity);
-        add_extremes(launcher, p, 2, ExtremeGrads<Real>{maps.extremes.higher, maps.extremes.lower}, to.disparity);
+        const Traces<Real> traces(launcher, p.pixels());
+        add_extremes(launcher, p, 1, ExtremeGrads<Real>{maps.extremes.highest, maps.extremes.lowest}, traces,
+                     to.disparity);
+        add_extremes(launcher, p, 2, ExtremeGrads<Real>{maps.extremes.higher, maps.extremes.lower}, traces,
+                     to.disparity);
       });
 }
 

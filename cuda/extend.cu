@@ -140,8 +140,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> extend_layers_backward_cuda(const Ten
     const Framed<Real> p = frame<Real>(light, limit, margin);
     const int64_t blocks = p.count * count_extend_blocks(p.plane());  // of a picture
     NumberSums<1>* sums = launcher.scratch<NumberSums<1>>(p.batch * blocks);
+    const LayerPlanes<const Real> from = read<Real>(grads.color, grads.alpha, grads.defocus);
+    const int64_t rows = p.batch * p.count * 2 * (height + 2 * margin);
+    Real* sides = launcher.scratch<Real>(rows * kLayerValues);
+    launcher.run(add_up_sides<Real>, count_extend_blocks(rows), kExtendThreads, 0, p, from, sides);
     launcher.run(extend_pixels_backward<Real>, p.batch * blocks, kExtendThreads, sizeof(SharedNumbers<1>), p,
-                 light.const_data_ptr<Real>(), read<Real>(grads.color, grads.alpha, grads.defocus),
+                 light.const_data_ptr<Real>(), from, static_cast<const Real*>(sides),
                  write<Real>(to_color, to_alpha, to_defocus), sums);
     launcher.run(add_up_numbers<1, Real>, p.batch, kExtendThreads, sizeof(SharedNumbers<1>),
                  static_cast<const NumberSums<1>*>(sums), blocks,

@@ -109,45 +109,91 @@ __global__ void __launch_bounds__(kExtendThreads)
   to.defocus[layer * p.outer_plane() + pixel.at] = from.defocus[layer * p.plane() + where];
 }
 
+// What was made of a pixel within the frame: rows top..bottom and columns left..right of the extended picture.
+struct Copies {
+  int row, column, top, bottom, left, right;  // `row`, `column`: itself
+
+  template <typename Real>
+  DEPTHBOKEH_INLINE Copies(const Framed<Real>& p, int y, int x)
+      : row(y + p.margin),
+        column(x + p.margin),
+        top(y == 0 ? 0 : row),
+        bottom(y == p.height - 1 ? row + p.margin : row),
+        left(x == 0 ? 0 : column),
+        right(x == p.width - 1 ? column + p.margin : column) {}
+  DEPTHBOKEH_INLINE bool alone() const { return top == bottom && left == right; }
+};
+
+constexpr int kLayerValues = 5;  // red, green, blue, alpha, defocus
+
+template <typename Real>
+DEPTHBOKEH_INLINE void add_layer_values(const LayerPlanes<const Real>& from, int64_t layer, int64_t plane, int64_t at,
+                                        Real (&sums)[kLayerValues]) {
+  for (int c = 0; c < 3; ++c) sums[c] += from.color[(3 * layer + c) * plane + at];
+  sums[3] += from.alpha[layer * plane + at];
+  sums[4] += from.defocus[layer * plane + at];
+}
+
+// The gradients of every row of the extended picture summed over what was made of the first and of the last column:
+// (B K, 2, H + 2 margin, kLayerValues). So no pixel at a corner needs to go through all that was made of it.
+template <typename Real>
+__global__ void __launch_bounds__(kExtendThreads)
+    add_up_sides(const __grid_constant__ Framed<Real> p, const __grid_constant__ LayerPlanes<const Real> grad,
+                 Real* sides) {
+  const int64_t at = int64_t(blockIdx.x) * kExtendThreads + threadIdx.x;
+  const int rows = p.height + 2 * p.margin;
+  if (at >= p.batch * p.count * 2 * rows) return;
+  const int64_t row = at % rows, layer = at / rows / 2;
+  const Copies copies(p, 0, at / rows % 2 ? p.width - 1 : 0);
+  Real sums[kLayerValues] = {};
+  for (int j = copies.left; j <= copies.right; ++j)
+    add_layer_values(grad, layer, p.outer_plane(), row * p.outer_width() + j, sums);
+  for (int i = 0; i < kLayerValues; ++i) sides[at * kLayerValues + i] = sums[i];
+}
+
 // A thread for every pixel of every layer within the frame: it has the gradients of what was made of it. `brightest`: a
 // sum for every block.
 template <typename Real>
 __global__ void __launch_bounds__(kExtendThreads)
     extend_pixels_backward(const __grid_constant__ Framed<Real> p, const Real* color,
-                           const __grid_constant__ LayerPlanes<const Real> grad,
+                           const __grid_constant__ LayerPlanes<const Real> grad, const Real* sides,
                            const __grid_constant__ LayerPlanes<Real> to, NumberSums<1>* brightest) {
   DEPTHBOKEH_SHARED(SharedNumbers<1>, shared);
   const Pixel pixel(p.plane());
   NumberSums<1> own = {};
   if (pixel.at < p.plane()) {
-    const int64_t layer = pixel.picture, outer = layer * p.outer_plane();
+    const int64_t layer = pixel.picture;
     const int y = static_cast<int>(pixel.at / p.width), x = static_cast<int>(pixel.at % p.width);
-    const int top = y == 0 ? 0 : y + p.margin, left = x == 0 ? 0 : x + p.margin;
-    const int bottom = y + p.margin + (y == p.height - 1 ? p.margin : 0);
-    const int right = x + p.margin + (x == p.width - 1 ? p.margin : 0);
-    Real within[3] = {}, beyond[3] = {}, alpha = 0, defocus = 0;
-    for (int i = top; i <= bottom; ++i)
-      for (int j = left; j <= right; ++j) {
-        const int64_t there = int64_t(i) * p.outer_width() + j;
-        const bool inside = i == y + p.margin && j == x + p.margin;
-        for (int c = 0; c < 3; ++c) {
-          const Real value = grad.color[3 * outer + c * p.outer_plane() + there];
-          within[c] += inside ? value : 0;
-          beyond[c] += inside ? 0 : value;
+    const Copies copies(p, y, x);
+    const int64_t begin = int64_t(copies.row) * p.outer_width();
+    Real within[kLayerValues] = {}, beyond[kLayerValues] = {};
+    add_layer_values(grad, layer, p.outer_plane(), begin + copies.column, within);
+    if (!copies.alone()) {
+      for (int j = copies.left; j <= copies.right; ++j)
+        if (j != copies.column) add_layer_values(grad, layer, p.outer_plane(), begin + j, beyond);
+      const int side = x == 0 ? 0 : 1, rows = p.height + 2 * p.margin;
+      for (int i = copies.top; i <= copies.bottom; ++i) {
+        if (i == copies.row) continue;
+        if (copies.left == copies.right) {
+          add_layer_values(grad, layer, p.outer_plane(), int64_t(i) * p.outer_width() + copies.column, beyond);
+        } else {
+          const Real* sums = sides + ((2 * layer + side) * rows + i) * kLayerValues;
+          for (int c = 0; c < kLayerValues; ++c) beyond[c] += sums[c];
         }
-        alpha += grad.alpha[outer + there];
-        defocus += grad.defocus[outer + there];
       }
-    if (bottom > top || right > left) {
-      Real light[3], dimmed[3], number;
-      for (int c = 0; c < 3; ++c) light[c] = color[(3 * layer + c) * p.plane() + pixel.at];
-      DimLights::differentiate(light, p.brightest + layer / p.count, beyond, dimmed, &number);
+      Real light[3], outer[3], dimmed[3], number;
+      for (int c = 0; c < 3; ++c) {
+        light[c] = color[(3 * layer + c) * p.plane() + pixel.at];
+        outer[c] = beyond[c];
+      }
+      DimLights::differentiate(light, p.brightest + layer / p.count, outer, dimmed, &number);
       for (int c = 0; c < 3; ++c) within[c] += dimmed[c];
+      for (int c = 3; c < kLayerValues; ++c) within[c] += beyond[c];
       own.value[0] = number;
     }
     for (int c = 0; c < 3; ++c) to.color[(3 * layer + c) * p.plane() + pixel.at] = within[c];
-    to.alpha[layer * p.plane() + pixel.at] = alpha;
-    to.defocus[layer * p.plane() + pixel.at] = defocus;
+    to.alpha[layer * p.plane() + pixel.at] = within[3];
+    to.defocus[layer * p.plane() + pixel.at] = within[4];
   }
   own = reduce_block(shared, own);
   if (threadIdx.x == 0) brightest[blockIdx.x] = own;

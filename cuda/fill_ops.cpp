@@ -1,4 +1,5 @@
-// The operators that fill in what is not known: their schemas' registration, and their CPU side.
+// The operators that fill in what is not known, and those that CUDA alone has: their schemas' registration, and the
+// CPU side of the former.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>

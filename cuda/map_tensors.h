@@ -53,9 +53,9 @@ struct MapTensors {
     return made;
   }
 
-  // Appends a tensor's planes.
+  // Appends a tensor's planes, for which there is room up to `end`.
   template <typename Real>
-  void list(const Tensor& map, MapPlane<Real>*& to) const {
+  void list(const Tensor& map, MapPlane<Real>*& to, const MapPlane<Real>* end) const {
     using Value = std::remove_const_t<Real>;
     Real* first;
     if constexpr (std::is_const_v<Real>)
@@ -65,6 +65,7 @@ struct MapTensors {
     const int64_t sets = map.size(0) / batch;
     int64_t channels = 1;
     for (int64_t axis = 1; axis < map.dim() - 2; ++axis) channels *= map.size(axis);
+    STD_TORCH_CHECK(sets * channels <= end - to, "maps must have as many channels as the function reads");
     for (int64_t set = 0; set < sets; ++set)
       for (int64_t c = 0; c < channels; ++c)
         *to++ = {first + (set * batch * channels + c) * pixels(), channels * pixels()};
@@ -76,7 +77,7 @@ struct MapTensors {
     MapPlane<const Real>* plane = made.in;
     for (const std::optional<Tensor>& map : maps)
       if (map)
-        list<const Real>(*map, plane);
+        list<const Real>(*map, plane, made.in + Function::kIn);
       else
         *plane++ = {nullptr, 0};
     STD_TORCH_CHECK(plane == made.in + Function::kIn, "maps must have as many channels as the function reads");
@@ -101,7 +102,7 @@ void run_maps(const MapTensors& tensors, const std::vector<Tensor>& out, const K
     using Real = decltype(real);
     MapTask<Function, Real> task = tensors.task<Function, Real>();
     MapPlane<Real>* plane = task.to;
-    for (const Tensor& map : out) tensors.list<Real>(map, plane);
+    for (const Tensor& map : out) tensors.list<Real>(map, plane, task.to + Function::kOut);
     kernels.run(task);
   });
 }
@@ -120,12 +121,12 @@ std::vector<Tensor> differentiate_maps(const MapTensors& tensors, const std::vec
       using Real = decltype(real);
       MapTask<Function, Real> task = tensors.task<Function, Real>();
       MapPlane<const Real>* plane = task.grad;
-      for (const Tensor& grad : outer) tensors.list<const Real>(grad, plane);
+      for (const Tensor& grad : outer) tensors.list<const Real>(grad, plane, task.grad + Function::kOut);
       STD_TORCH_CHECK(plane == task.grad + Function::kOut, "gradients must have as many channels as the results");
       MapPlane<Real>* to = task.to;
       for (size_t i = 0; i < found.size(); ++i)
         if (tensors.maps[i])
-          tensors.list<Real>(found[i], to);
+          tensors.list<Real>(found[i], to, task.to + Function::kIn);
         else
           *to++ = {nullptr, 0};
       Real* sums[MapTask<Function, Real>::kSlots] = {};

@@ -21,7 +21,8 @@ class CudaMaps {
   void differentiate(const MapTask<Function, Real>& task, Real* (&to_numbers)[MapTask<Function, Real>::kSlots]) const {
     constexpr int kCount = MapTask<Function, Real>::kSlots;
     const int64_t blocks = count_blocks(task.pixels);
-    NumberSums<kCount>* sums = launcher_.scratch<NumberSums<kCount>>(task.batch * blocks);
+    NumberSums<kCount>* sums =
+        Function::kNumbers > 0 ? launcher_.scratch<NumberSums<kCount>>(task.batch * blocks) : nullptr;
     launcher_.run(differentiate_pixels_of<Function, Real>, task.batch * blocks, kMapThreads,
                   sizeof(SharedNumbers<kCount>), task, sums);
     if constexpr (Function::kNumbers > 0) {

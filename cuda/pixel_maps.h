@@ -142,7 +142,7 @@ struct LaySurfaces {
       const Real eps = kEpsilon<Real>, edge = in[kEdge];
       was = (1 - edge) * (positive(cover) + eps);
       comes = edge * (positive(in[kCovers + k]) + eps);
-      depth = (was * own + comes * in[kDepth + k]) / (was + comes);
+      depth = own + comes / (was + comes) * (in[kDepth + k] - own);
       offset = depth - numbers[kFocus];
       beyond = positive(std::abs(offset) - numbers[kSlab]);
     }
@@ -196,7 +196,7 @@ struct LaySurfaces {
 struct DimLights {
   enum In { kColor, kIn = 3 };
   enum Number { kBrightest, kNumbers };
-  enum Out { kDimmed, kOut = 3 };
+  enum Out { kOut = 3 };
 
   template <typename Real>
   struct Pixel {

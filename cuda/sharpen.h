@@ -1,5 +1,5 @@
 // A pixel of a soft depth edge, and the side that it goes to: shared by the CPU and CUDA kernels. It is defined by
-// sharpen in depthbokeh/edges.py.
+// move_to_sides in depthbokeh/edges.py.
 #pragma once
 
 #include "edge.h"
@@ -32,7 +32,7 @@ struct SoftPixel {
         largest(own_),
         smallest(own_),
         per_span(1 / not_zero(jump.span())),
-        share((own - jump.low) * per_span) {}
+        share((own - jump.low) / not_zero(jump.span())) {}
 
   DEPTHBOKEH_INLINE bool is_between() const { return std::abs(share - Real(0.5)) < Real(0.45) && jump.weight() > 0; }
 

@@ -53,8 +53,9 @@ def composite(
             :func:`depthbokeh.highlights.weigh_lamps`.
         slices: Sort what is in the layers into so many depth slices on the way, one at a time, which saves the memory
             for all of them at once; ``None`` takes the layers as they are.
-        max_radius: Larger blur is cut to this radius, in pixels; its gradient there is 0. Bounds time and memory. On a
-            GPU, where the radius is then not read, nothing waits: all of it can be captured in a CUDA graph.
+        max_radius: Larger blur is cut to this radius, in pixels; its gradient there is 0. The largest blur is then not
+            looked for, so that nothing waits for a GPU, and this one taken for it: it decides how far the picture goes
+            on beyond its frame and how coarsely what is hidden is filled in. So it should not be much larger.
         backend: See :func:`depthbokeh.scatter_blur`.
 
     Returns:

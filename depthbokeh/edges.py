@@ -150,6 +150,7 @@ def sharpen(disparity: Tensor, strength: Tensor, linear: Tensor | None = None) -
     """
     reach = max(1, max(disparity.shape[2:]) // _SOFT)
     strength = strength.expand(len(disparity), 1, 1, 1)
+    linear = None if linear is None else linear.detach()  # it decides, without a derivative
     if ops.takes(disparity, strength, disparity if linear is None else linear):
         return ops.sharpen(disparity, strength, linear, reach)
     return move_to_sides(disparity, strength, linear, reach)

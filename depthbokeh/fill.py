@@ -1,4 +1,4 @@
-"""Filling in what is not known from what is known around it, smoothly and differentiably."""
+"""Filling in what is not known from what is known around it, and enlarging, smoothly and differentiably."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def find_focus(
     if isinstance(focus, Tensor) and focus.shape == disparity.shape and focus[0].numel() > 1:
         return _find_mode(disparity, focus)
     if focus is not None:
-        return _as_numbers(focus, disparity)
+        return _as_numbers("focus", focus, disparity)
     if mask is not None:
         return _find_mode(disparity, mask)
     if image is not None:
@@ -362,7 +362,7 @@ def fuse_layers(
         gamma: ``"srgb"``, ``"linear"`` or an exponent.
         layers: How many depth slices to sort the surfaces into, or ``None`` for the surfaces themselves: layer 1 in
             front, layer 0 behind it.
-        slab: Disparities this far from the focus are still in focus, not negative.
+        slab: Disparities this far from the focus are still in focus, not negative; float or ``(B, 1, 1, 1)``.
 
     Returns:
         Layers with colour if there is an image. Differentiable in disparity, mask, focus, strength, slab and image.
@@ -382,7 +382,7 @@ def fuse_layers(
     assert reference is not None
     linear = None if image is None else decode(image, gamma)
     _check_slab(slab)
-    scale, slab = _as_numbers(strength, reference), _as_numbers(slab, reference)
+    scale, slab = _as_numbers("strength", strength, reference), _as_numbers("slab", slab, reference)
     if disparity is None:
         subject, rest = torch.ones_like(reference), torch.zeros_like(reference)
         plane = find_focus(reference, focus=1.0 if focus is None else focus)
@@ -443,11 +443,14 @@ def lay_surfaces(
     return alpha, strength[:, None] * offset
 
 
-def _as_numbers(value: float | Tensor, like: Tensor) -> Tensor:
+def _as_numbers(name: str, value: float | Tensor, like: Tensor) -> Tensor:
     """One for every picture, ``(B, 1, 1, 1)``."""
-    if not isinstance(value, Tensor):  # made where it is needed: a copy would wait for the device
+    if isinstance(value, int | float):  # made where it is needed: a copy would wait for the device
         return like.new_full((len(like), 1, 1, 1), value)
-    return value.to(like).reshape(-1, 1, 1, 1).expand(len(like), 1, 1, 1)
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if value.numel() not in (1, len(like)):
+        raise ValueError(f"{name} must be a number or one for each of {len(like)} pictures, got {tuple(value.shape)}")
+    return value.reshape(-1, 1, 1, 1).expand(len(like), 1, 1, 1)
 
 
 def _promote(*given: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -461,7 +464,7 @@ def _mix(share: Tensor, old: Tensor, old_cover: Tensor, new: Tensor, new_cover: 
     least = torch.finfo(old.dtype).eps
     # A mask that was resized may exceed 1 by rounding.
     was, comes = (1 - share) * (old_cover.clamp(min=0) + least), share * (new_cover.clamp(min=0) + least)
-    return (was * old + comes * new) / (was + comes)
+    return old + comes / (was + comes) * (new - old)
 
 
 def part_subject(disparity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """The native operators as torch knows them: the only module that names ``torch.ops.depthbokeh``.
 
-Every operator is linear in its image. ``kind`` and ``aperture`` are an :class:`~depthbokeh.aperture.Aperture`'s kind
+The blurs are linear in their image. ``kind`` and ``aperture`` are an :class:`~depthbokeh.aperture.Aperture`'s kind
 and rows; ``slope=True`` puts the kernel's derivative to the radius in the place of the kernel.
 """
 

@@ -203,8 +203,8 @@ class BokehRenderer(nn.Module):
             focus: A disparity, a point ``(x, y)``, a box ``(x, y, width, height)`` or ``None``, see
                 :func:`depthbokeh.find_focus`.
             strength: Blur radius in pixels for every unit of disparity away from the focus.
-            max_radius: Larger blur is cut to this radius, in pixels; its gradient there is 0. Bounds time and memory;
-                see :func:`depthbokeh.composite`.
+            max_radius: Larger blur is cut to this radius, in pixels; its gradient there is 0. Should not be much larger
+                than the largest blur, see :func:`depthbokeh.composite`.
             progress: Called with the number of steps done and of all steps where the quality is ``"exact"``.
 
         Returns:

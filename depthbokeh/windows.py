@@ -1,4 +1,4 @@
-"""The largest and the smallest value around every pixel, at a cost that hardly grows with the window."""
+"""The largest and the smallest value around every pixel, and where they are."""
 
 from __future__ import annotations
 

@@ -560,6 +560,22 @@ class TestKernels:
 
         assert torch.autograd.gradgradcheck(run, inputs[needed].requires_grad_(), fast_mode=True)
 
+    def test_color_alone_needs_no_gradient_of_disparity(self, native):
+        """Nor can it be asked for one twice: colour decides, without a derivative."""
+        image, disparity, _ = edge_scene(0.3)
+        soft = F.avg_pool2d(disparity, 3, 1, 1, count_include_pad=False)
+        sharp = sharpen(soft, STRENGTH, image.clone().requires_grad_())
+        assert not sharp.requires_grad
+
+    def test_exact_middle_goes_where_the_definition_says(self, kernels):
+        """Disparity of 8 bits, halfway between two sides."""
+        for low, high in ((10, 200), (51, 103), (7, 249), (33, 91)):
+            steps = torch.tensor([low] * 6 + [(low + high) / 2] + [high] * 6) / 255
+            disparity = steps.expand(1, 1, 3, -1).contiguous()
+            inputs = [disparity, torch.full((1, 1, 1, 1), 40.0), None, 2]
+            found = kernels.operators.sharpen(*(v.to(kernels.device) if torch.is_tensor(v) else v for v in inputs))
+            assert torch.equal(found.cpu(), move_to_sides(*inputs))
+
     @OPERATORS
     def test_definition_runs_where_there_are_no_kernels(self, native, monkeypatch, name):
         image, disparity, _ = edge_scene(0.3)

@@ -327,6 +327,9 @@ class TestFuseLayers:
             ({"image": torch.rand(1, 1, 4, 4)}, r"image must be \(1, 3, 4, 4\)"),
             ({"slab": -0.1}, "slab must be finite and not negative, got -0.1"),
             ({"slab": math.inf}, "slab must be finite and not negative, got inf"),
+            ({"strength": torch.ones(3)}, r"strength must be a number or one for each of 1 pictures, got \(3,\)"),
+            ({"focus": torch.ones(1, 1, 2, 2)}, r"focus must be a number or one for each of 1 pictures"),
+            ({"slab": torch.zeros(1, 1, 4, 4)}, r"slab must be a number or one for each of 1 pictures"),
             ({"layers": 0}, "count must be at least 1, got 0"),
             ({"focus": (9, 9)}, "focus must lie within the picture"),
         ],
@@ -402,6 +405,19 @@ class TestSlice:
 
 
 class TestGradients:
+    @pytest.mark.parametrize("with_mask", [True, False])
+    def test_twice_to_the_image_alone(self, with_mask):
+        image = rand(1, 3, 6, 8, seed=5, dtype=torch.float64).requires_grad_()
+        disparity = (torch.linspace(0, 1, 8) > 0.5).double().expand(1, 1, 6, 8) + 0.02 * rand(
+            1, 1, 6, 8, dtype=torch.float64
+        )
+        mask = rand(1, 1, 6, 8, seed=6, dtype=torch.float64) if with_mask else None
+
+        def run(image):
+            return fuse_layers(disparity, mask, strength=10.0, image=image, gamma="linear", layers=None).color.square()
+
+        assert torch.autograd.gradgradcheck(run, image, fast_mode=True)
+
     def test_gradcheck_to_everything(self):
         # Smooth, so that no two disparities are the same and no mask is 1/2, where surfaces change places.
         ramp = torch.linspace(0, 1, 8, dtype=torch.float64).expand(1, 1, 6, 8)

@@ -172,6 +172,10 @@ def test_bad_tensors_are_named(kernels):
         ((disparity, mask[..., 1:], means, sure, least), r"maps must be \(B, ..., H, W\) of one size"),
         ((disparity, mask, means[:3], sure, least), r"maps must be \(B, ..., H, W\) of one size"),
         ((disparity, mask, means[:2], sure, least), "maps must have as many channels as the function reads"),
+        (
+            (disparity, mask, torch.cat([means] * 40, 1), sure, least),
+            "maps must have as many channels as the function reads",
+        ),
         ((disparity, mask, means, sure, least[:1]), "one number for every picture"),
     ]:
         with pytest.raises(RuntimeError, match=message):
