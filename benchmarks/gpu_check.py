@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from graphs import capture
 from scene import FOCUS, make_scene
 from torch import Tensor
 
@@ -178,18 +179,10 @@ def check_graph() -> int:
     image, radius, _ = (t.float().cuda() for t in make_inputs((1, 4, 65, 67), 9.0))
     failures = 0
     for aperture in ("disk", "polygon:5:10:0.3", "gaussian"):
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # warmed up off the stream that captures, as torch asks for
-            scatter_blur(image, radius, aperture, backend="native")
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
         given = image.clone()
-        with torch.cuda.graph(graph):
-            blurred = scatter_blur(given, radius, aperture, backend="native")
+        replay = capture(partial(scatter_blur, given, radius, aperture, backend="native"))
         given.copy_(image.flip(3))
-        graph.replay()
-        good = torch.equal(blurred, scatter_blur(image.flip(3), radius, aperture, backend="native"))
+        good = torch.equal(replay(), scatter_blur(image.flip(3), radius, aperture, backend="native"))
         failures += report(good, "graph", aperture)
     return failures
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from gpu_speed import describe, time_call, write_json
+from graphs import capture
 from scene import FOCUS, make_scene
 from torch import Tensor
 
@@ -50,24 +51,6 @@ def make_call(run: str, quality: str, layers: int, size: tuple[int, int], backwa
             return torch.autograd.grad(picture.square().mean(), leaves) if backward else picture
 
     return capture(call) if run == "captured" else call
-
-
-def capture(call: Callable[[], Any]) -> Callable[[], Any]:
-    """The same call as one CUDA graph."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # warmed up off the stream that captures, as torch asks for
-        call()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = call()
-
-    def replay() -> Any:
-        graph.replay()
-        return result
-
-    return replay
 
 
 def count_launches(call: Callable[[], Any]) -> int | str:

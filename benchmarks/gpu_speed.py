@@ -21,6 +21,7 @@ from typing import Any
 import baselines
 import torch
 import torch.nn.functional as F
+from graphs import capture
 from peers import CudaPeers, compile_peers
 from tap_loop import describe_machine, make_inputs
 from torch import Tensor
@@ -141,10 +142,7 @@ def run(case: Case) -> dict[str, Any]:
     call()
     result["peak_mib"] = (torch.cuda.max_memory_allocated() - before) / 2**20
     if case.backend == "native" and case.direction == "forward":
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            call()
-        result["graph"] = time_call(graph.replay, repeats)
+        result["graph"] = time_call(capture(call), repeats)
     target = TARGETS.get((case.operator, case.size, case.radius, case.direction))
     if target is not None and case.aperture == "disk" and case.dtype == "float32" and case.backend == "native":
         result["target_ms"] = target

@@ -5,7 +5,6 @@
 #include <tuple>
 
 #include "launchers.h"
-#include "schemas.h"
 
 namespace depthbokeh::cuda {
 namespace {

@@ -2,6 +2,7 @@
 // kernels. All of it is defined in depthbokeh/edges.py.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -31,6 +32,13 @@ struct EdgeInputs {
   DEPTHBOKEH_INLINE int64_t plane() const { return int64_t(height) * width; }
   DEPTHBOKEH_INLINE int64_t pixels() const { return batch * plane(); }
 };
+
+// The squares of 2 reach + 1 pixels around all of the disparity.
+template <typename Real>
+inline Windows<Real> windows_of(const EdgeInputs<Real>& p, int64_t reach) {
+  const int64_t most = std::max(p.height, p.width);  // wider windows see no more
+  return {p.disparity, p.batch, p.height, p.width, static_cast<int>(std::min(reach, most))};
+}
 
 template <typename Real>
 DEPTHBOKEH_INLINE Real step_smoothly(Real x) {

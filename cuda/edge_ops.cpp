@@ -1,4 +1,4 @@
-// The operators on depth edges: schemas, and their CPU side from tensors to kernels.
+// The operators on depth edges: their CPU side from tensors to kernels.
 #include <torch/csrc/stable/library.h>
 
 #include <optional>
@@ -6,7 +6,6 @@
 
 #include "cpu/edges.h"
 #include "edge_tensors.h"
-#include "schemas.h"
 
 namespace depthbokeh {
 namespace {
@@ -59,13 +58,6 @@ SurfaceOutputs separate_backward_cpu(const Tensor& grad_edge, const Tensor& grad
 
 }  // namespace
 }  // namespace depthbokeh
-
-STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
-  m.def(depthbokeh::kSharpen);
-  m.def(depthbokeh::kSharpenBackward);
-  m.def(depthbokeh::kSeparate);
-  m.def(depthbokeh::kSeparateBackward);
-}
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {
   m.impl("sharpen", TORCH_BOX(&depthbokeh::sharpen_cpu));

@@ -14,12 +14,6 @@ namespace {
 int64_t count_edge_blocks(int64_t pixels) { return ceil_div<int64_t>(pixels, kEdgeThreads); }
 
 template <typename Real>
-Windows<Real> windows_of(const EdgeInputs<Real>& p, int64_t reach) {
-  const int64_t most = std::max(p.height, p.width);  // wider windows see no more
-  return {p.disparity, p.batch, p.height, p.width, static_cast<int>(std::min(reach, most))};
-}
-
-template <typename Real>
 Extremes<Real> make_maps(Launcher& launcher, int64_t pixels) {
   Real* maps = launcher.scratch<Real>(4 * pixels);
   return {maps, maps + pixels, maps + 2 * pixels, maps + 3 * pixels};
@@ -103,11 +97,12 @@ std::tuple<Tensor, Tensor> sharpen_backward_cuda(const Tensor& grad, const Tenso
     const SharpenGrads<Real> grads = {make_maps<Real>(launcher, p.pixels()), around, around + p.pixels()};
     Real* to = to_disparity.mutable_data_ptr<Real>();
     const int64_t blocks = count_edge_blocks(p.plane());  // of a picture
-    StrengthSum* sums = launcher.scratch<StrengthSum>(p.batch * blocks);
-    launcher.run(sharpen_pixels_backward<Real>, p.batch * blocks, kEdgeThreads, sizeof(SharedStrength), p, windows,
+    NumberSums<1>* sums = launcher.scratch<NumberSums<1>>(p.batch * blocks);
+    launcher.run(sharpen_pixels_backward<Real>, p.batch * blocks, kEdgeThreads, sizeof(SharedNumbers<1>), p, windows,
                  extremes, outer.const_data_ptr<Real>(), grads, to, sums);
-    launcher.run(add_up_strength<Real>, p.batch, kEdgeThreads, sizeof(SharedStrength),
-                 static_cast<const StrengthSum*>(sums), blocks, to_strength.mutable_data_ptr<Real>());
+    launcher.run(add_up_numbers<1, Real>, p.batch, kEdgeThreads, sizeof(SharedNumbers<1>),
+                 static_cast<const NumberSums<1>*>(sums), blocks,
+                 NumberGrads<1, Real>{{to_strength.mutable_data_ptr<Real>()}});
     const Traces<Real> traces(launcher, p.pixels());
     add_extremes(launcher, p, 1, ExtremeGrads<Real>{grads.largest, grads.smallest}, traces, to);
     add_extremes(launcher, p, windows.reach, ExtremeGrads<Real>{grads.extremes.highest, grads.extremes.lowest}, traces,
@@ -147,11 +142,11 @@ SurfaceOutputs separate_backward_cuda(const Tensor& grad_edge, const Tensor& gra
         launcher.run(differentiate_sides<Real>, count_edge_blocks(p.pixels()), kEdgeThreads, 0, task, to_surfaces, maps,
                      to);
         const int64_t blocks = count_edge_blocks(p.plane());  // of a picture
-        StrengthSum* sums = launcher.scratch<StrengthSum>(p.batch * blocks);
-        launcher.run(gather_sides<Real>, p.batch * blocks, kEdgeThreads, sizeof(SharedStrength), task, to_edge, maps,
+        NumberSums<1>* sums = launcher.scratch<NumberSums<1>>(p.batch * blocks);
+        launcher.run(gather_sides<Real>, p.batch * blocks, kEdgeThreads, sizeof(SharedNumbers<1>), task, to_edge, maps,
                      to, sums);
-        launcher.run(add_up_strength<Real>, p.batch, kEdgeThreads, sizeof(SharedStrength),
-                     static_cast<const StrengthSum*>(sums), blocks, to.strength);
+        launcher.run(add_up_numbers<1, Real>, p.batch, kEdgeThreads, sizeof(SharedNumbers<1>),
+                     static_cast<const NumberSums<1>*>(sums), blocks, NumberGrads<1, Real>{{to.strength}});
         const Traces<Real> traces(launcher, p.pixels());
         add_extremes(launcher, p, 1, ExtremeGrads<Real>{maps.extremes.highest, maps.extremes.lowest}, traces,
                      to.disparity);

@@ -11,24 +11,6 @@ namespace depthbokeh::cuda {
 
 constexpr int kEdgeThreads = kSurveyThreads;
 
-// The gradient to a picture's strength: every block has a sum, and a block for every picture adds them up.
-struct StrengthSum {
-  double value;
-
-  DEPTHBOKEH_INLINE void add(const StrengthSum& other) { value += other.value; }
-};
-using SharedStrength = StrengthSum[kEdgeThreads];
-
-template <typename Real>
-__global__ void __launch_bounds__(kEdgeThreads)
-    add_up_strength(const StrengthSum* sums, int64_t blocks, Real* to_strength) {
-  DEPTHBOKEH_SHARED(SharedStrength, shared);
-  StrengthSum own = {0};
-  for (int64_t i = threadIdx.x; i < blocks; i += kEdgeThreads) own.add(sums[blockIdx.x * blocks + i]);
-  own = reduce_block(shared, own);
-  if (threadIdx.x == 0) to_strength[blockIdx.x] = Real(own.value);
-}
-
 template <typename Real>
 __global__ void __launch_bounds__(kEdgeThreads)
     sharpen_pixels(const __grid_constant__ EdgeInputs<Real> p, const __grid_constant__ Windows<Real> w,
@@ -56,10 +38,11 @@ template <typename Real>
 __global__ void __launch_bounds__(kEdgeThreads)
     sharpen_pixels_backward(const __grid_constant__ EdgeInputs<Real> p, const __grid_constant__ Windows<Real> w,
                             const __grid_constant__ Extremes<Real> e, const Real* grad,
-                            const __grid_constant__ SharpenGrads<Real> to, Real* to_disparity, StrengthSum* strength) {
-  DEPTHBOKEH_SHARED(SharedStrength, shared);
+                            const __grid_constant__ SharpenGrads<Real> to, Real* to_disparity,
+                            NumberSums<1>* strength) {
+  DEPTHBOKEH_SHARED(SharedNumbers<1>, shared);
   const Pixel own(p.plane());
-  StrengthSum sum = {0};
+  NumberSums<1> sum = {};
   if (own.at < p.plane()) {
     const int64_t at = own.picture * p.plane() + own.at;
     SoftPixel<Real> pixel(Jump<Real>(e, at, p.strength[own.picture]), p.disparity[at]);
@@ -72,7 +55,7 @@ __global__ void __launch_bounds__(kEdgeThreads)
     to.extremes.highest[at] = grads.jump.high, to.extremes.lowest[at] = grads.jump.low;
     to.extremes.higher[at] = grads.jump.higher, to.extremes.lower[at] = grads.jump.lower;
     to.largest[at] = grads.largest, to.smallest[at] = grads.smallest;
-    sum.value = grads.jump.strength;
+    sum.value[0] = grads.jump.strength;
   }
   sum = reduce_block(shared, sum);
   if (threadIdx.x == 0) strength[blockIdx.x] = sum;
@@ -304,11 +287,11 @@ template <typename Real>
 __global__ void __launch_bounds__(kEdgeThreads)
     gather_sides(const __grid_constant__ EdgeTask<Real> task, const Real* grad,
                  const __grid_constant__ EdgeMaps<Real> maps, const __grid_constant__ SeparateGrads<Real> to,
-                 StrengthSum* strength) {
-  DEPTHBOKEH_SHARED(SharedStrength, shared);
+                 NumberSums<1>* strength) {
+  DEPTHBOKEH_SHARED(SharedNumbers<1>, shared);
   const EdgeInputs<Real>& p = task.p;
   const Pixel pixel(p.plane());
-  StrengthSum sum = {0};
+  NumberSums<1> sum = {};
   if (pixel.at < p.plane()) {
     const int64_t plane = p.plane(), at = pixel.picture * plane + pixel.at;
     Neighbour<Real> own{task, static_cast<int>(pixel.at / p.width), static_cast<int>(pixel.at % p.width)};
@@ -332,7 +315,7 @@ __global__ void __launch_bounds__(kEdgeThreads)
     const JumpGrads<Real> grads(jump, maps.weight[at] + own.grad_edge + grad[at]);
     maps.extremes.highest[at] += grads.high, maps.extremes.lowest[at] += grads.low;
     maps.extremes.higher[at] = grads.higher, maps.extremes.lower[at] = grads.lower;
-    sum.value = grads.strength;
+    sum.value[0] = grads.strength;
   }
   sum = reduce_block(shared, sum);
   if (threadIdx.x == 0) strength[blockIdx.x] = sum;

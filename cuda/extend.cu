@@ -19,7 +19,7 @@ void check_real(const Tensor& values, int64_t dimensions) {
     STD_TORCH_CHECK(values.size(axis) > 0 && values.size(axis) < (1 << 24), "sides must be from 1 to below 2^24");
 }
 
-// `squares` by `squares` many become a picture, or the other way round.
+// count_y by count_x squares and the pixels of height by width that they are enlarged to.
 template <typename Real>
 Enlargement<Real> make_enlargement(const Tensor& from, int64_t factor, int64_t count_y, int64_t count_x, int64_t height,
                                    int64_t width) {
@@ -32,33 +32,29 @@ Enlargement<Real> make_enlargement(const Tensor& from, int64_t factor, int64_t c
           {static_cast<int>(factor), static_cast<int>(count_x), static_cast<int>(width)}};
 }
 
-Tensor enlarge_cuda(const Tensor& values, int64_t factor, int64_t height, int64_t width) {
+// Squares to pixels, or gradients back: `height` and `width` are of what comes out.
+Tensor resample(const Tensor& values, int64_t factor, int64_t height, int64_t width, bool back) {
   check_real(values, 4);
   Launcher launcher(values);
   const Tensor from = torch::stable::contiguous(values);
   Tensor to = torch::stable::new_empty(from, {from.size(0), from.size(1), height, width});
+  const Tensor &squares = back ? to : from, &pixels = back ? from : to;
   dispatch(from, [&](auto real) {
     using Real = decltype(real);
-    const auto p = make_enlargement<Real>(from, factor, from.size(2), from.size(3), height, width);
-    launcher.run(enlarge_squares<Real>, count_extend_blocks(to.numel()), kExtendThreads, 0, p,
-                 to.mutable_data_ptr<Real>());
+    const auto p =
+        make_enlargement<Real>(from, factor, squares.size(2), squares.size(3), pixels.size(2), pixels.size(3));
+    launcher.run(back ? gather_squares<Real> : enlarge_squares<Real>, count_extend_blocks(to.numel()), kExtendThreads,
+                 0, p, to.mutable_data_ptr<Real>());
   });
   return to;
 }
 
-// `height` and `width` of the squares.
+Tensor enlarge_cuda(const Tensor& values, int64_t factor, int64_t height, int64_t width) {
+  return resample(values, factor, height, width, false);
+}
+
 Tensor enlarge_backward_cuda(const Tensor& grad, int64_t factor, int64_t height, int64_t width) {
-  check_real(grad, 4);
-  Launcher launcher(grad);
-  const Tensor from = torch::stable::contiguous(grad);
-  Tensor to = torch::stable::new_empty(from, {from.size(0), from.size(1), height, width});
-  dispatch(from, [&](auto real) {
-    using Real = decltype(real);
-    const auto p = make_enlargement<Real>(from, factor, height, width, from.size(2), from.size(3));
-    launcher.run(gather_squares<Real>, count_extend_blocks(to.numel()), kExtendThreads, 0, p,
-                 to.mutable_data_ptr<Real>());
-  });
-  return to;
+  return resample(grad, factor, height, width, true);
 }
 
 template <typename Real>

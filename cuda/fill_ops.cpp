@@ -1,12 +1,10 @@
-// The operators that fill in what is not known, and those that CUDA alone has: their schemas' registration, and the
-// CPU side of the former.
+// The operators that fill in what is not known: their CPU side.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
 
 #include "cpu/fill.h"
 #include "fill_tensors.h"
-#include "schemas.h"
 
 namespace depthbokeh {
 namespace {
@@ -25,22 +23,6 @@ std::tuple<Tensor, Tensor> push_pull_backward_cpu(const Tensor& grad, const Tens
 
 }  // namespace
 }  // namespace depthbokeh
-
-STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
-  m.def(depthbokeh::kPushPull);
-  m.def(depthbokeh::kPushPullBackward);
-  // Only CUDA has these: on the CPU, where nothing is launched, their definition runs.
-  m.def(depthbokeh::kFillBehind);
-  m.def(depthbokeh::kFillBehindBackward);
-  m.def(depthbokeh::kEnlarge);
-  m.def(depthbokeh::kEnlargeBackward);
-  m.def(depthbokeh::kExtendLayers);
-  m.def(depthbokeh::kExtendLayersBackward);
-  m.def(depthbokeh::kSrgbToLinear);
-  m.def(depthbokeh::kSrgbToLinearBackward);
-  m.def(depthbokeh::kLinearToSrgb);
-  m.def(depthbokeh::kLinearToSrgbBackward);
-}
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {
   m.impl("push_pull", TORCH_BOX(&depthbokeh::push_pull_cpu));

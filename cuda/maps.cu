@@ -39,12 +39,7 @@ class CudaMaps {
   mutable Launcher launcher_;
 };
 
-DEPTHBOKEH_MAP_OPERATORS(CudaMaps)
-
 }  // namespace
 }  // namespace depthbokeh::cuda
 
-DEPTHBOKEH_CUDA_LIBRARY(m) {
-  using namespace depthbokeh::cuda;
-  DEPTHBOKEH_REGISTER_MAPS(m)
-}
+DEPTHBOKEH_CUDA_LIBRARY(m) { DEPTHBOKEH_REGISTER_MAPS(m, depthbokeh::cuda::CudaMaps) }

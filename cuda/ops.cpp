@@ -103,9 +103,7 @@ std::string build_info() { return kSourceHash; }
 }  // namespace depthbokeh
 
 STABLE_TORCH_LIBRARY(depthbokeh, m) {
-  m.def(depthbokeh::kScatterBlur);
-  m.def(depthbokeh::kGatherBlur);
-  m.def(depthbokeh::kGatherBlurBackward);
+  for (const char* schema : depthbokeh::kSchemas) m.def(schema);
   m.def("build_info() -> str");
 }
 

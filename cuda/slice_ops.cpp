@@ -1,10 +1,9 @@
-// The operators on depth slices: their schemas' registration, and their CPU side from tensors to kernels.
+// The operators on depth slices: their CPU side from tensors to kernels.
 #include <torch/csrc/stable/library.h>
 
 #include <tuple>
 
 #include "cpu/slices.h"
-#include "schemas.h"
 #include "slice_tensors.h"
 
 namespace depthbokeh {
@@ -102,13 +101,6 @@ Tensor cover_backward_cpu(const Tensor& grad_picture, const Tensor& spread, cons
 
 }  // namespace
 }  // namespace depthbokeh
-
-STABLE_TORCH_LIBRARY_FRAGMENT(depthbokeh, m) {
-  m.def(depthbokeh::kTakeSlices);
-  m.def(depthbokeh::kTakeSlicesBackward);
-  m.def(depthbokeh::kCover);
-  m.def(depthbokeh::kCoverBackward);
-}
 
 STABLE_TORCH_LIBRARY_IMPL(depthbokeh, CPU, m) {
   m.impl("take_slices", TORCH_BOX(&depthbokeh::take_slices_cpu));

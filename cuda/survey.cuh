@@ -65,6 +65,35 @@ struct Pixel {
   }
 };
 
+// The gradients to a picture's numbers: every block has sums, and a block for every picture adds them up.
+template <int kCount>
+struct NumberSums {
+  double value[kCount];
+
+  DEPTHBOKEH_INLINE void add(const NumberSums& other) {
+    for (int i = 0; i < kCount; ++i) value[i] += other.value[i];
+  }
+};
+
+template <int kCount>
+using SharedNumbers = NumberSums<kCount>[kSurveyThreads];
+
+template <int kCount, typename Real>
+struct NumberGrads {
+  Real* to[kCount];
+};
+
+template <int kCount, typename Real>
+__global__ void __launch_bounds__(kSurveyThreads) add_up_numbers(const NumberSums<kCount>* sums, int64_t blocks,
+                                                                 const __grid_constant__ NumberGrads<kCount, Real> to) {
+  DEPTHBOKEH_SHARED(SharedNumbers<kCount>, shared);
+  NumberSums<kCount> own = {};
+  for (int64_t i = threadIdx.x; i < blocks; i += kSurveyThreads) own.add(sums[blockIdx.x * blocks + i]);
+  own = reduce_block(shared, own);
+  if (threadIdx.x != 0) return;
+  for (int i = 0; i < kCount; ++i) to.to[i][blockIdx.x] = Real(own.value[i]);
+}
+
 // A block for every tile.
 template <typename Real>
 __global__ void __launch_bounds__(kSurveyThreads)

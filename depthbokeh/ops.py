@@ -6,9 +6,10 @@ and rows; ``slope=True`` puts the kernel's derivative to the radius in the place
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -219,14 +220,12 @@ def _register_layers() -> None:
     torch.library.register_fake("depthbokeh::sharpen", _fake_sharp)
     torch.library.register_fake("depthbokeh::sharpen_backward", _fake_sharp_backward)
     torch.library.register_autograd("depthbokeh::sharpen", _sharpen_backward, setup_context=_save_soft)
-    torch.library.register_fake("depthbokeh::separate", _fake_surfaces)
-    torch.library.register_fake("depthbokeh::separate_backward", _fake_surfaces_backward)
-    torch.library.register_autograd("depthbokeh::separate", _separate_backward, setup_context=_save_all)
-    for name, fake in _FAKE_MAPS.items():
-        torch.library.register_fake(f"depthbokeh::{name}", fake)
-        gradients = partial(_fake_gradients, 1 if name == "dim_lights" else 2)
-        torch.library.register_fake(f"depthbokeh::{name}_backward", gradients)
-        torch.library.register_autograd(f"depthbokeh::{name}", partial(_map_backward, name), setup_context=_save_all)
+    for name, operator in _DEFINED.items():
+        torch.library.register_fake(f"depthbokeh::{name}", operator.fake)
+        torch.library.register_fake(f"depthbokeh::{name}_backward", partial(_fake_gradients, operator.results))
+        torch.library.register_autograd(
+            f"depthbokeh::{name}", partial(_defined_backward, name), setup_context=_save_all
+        )
     torch.library.register_fake("depthbokeh::extend_layers", _fake_extended)
     torch.library.register_fake("depthbokeh::extend_layers_backward", _fake_extended_backward)
     torch.library.register_autograd("depthbokeh::extend_layers", _extend_backward, setup_context=_save_extended)
@@ -234,10 +233,6 @@ def _register_layers() -> None:
     torch.library.register_fake("depthbokeh::enlarge_backward", _fake_squares)
     torch.library.register_autograd("depthbokeh::enlarge", _enlarge_backward, setup_context=_save_squares)
     torch.library.register_autograd("depthbokeh::enlarge_backward", _shrink_backward, setup_context=_save_squares)
-    for name in ("srgb_to_linear", "linear_to_srgb"):
-        torch.library.register_fake(f"depthbokeh::{name}", _fake_curve)
-        torch.library.register_fake(f"depthbokeh::{name}_backward", _fake_curve_backward)
-        torch.library.register_autograd(f"depthbokeh::{name}", partial(_curve_backward, name), setup_context=_save_all)
     torch.library.register_fake("depthbokeh::cover", _fake_cover)
     torch.library.register_fake("depthbokeh::cover_backward", _fake_cover_backward)
 
@@ -302,29 +297,6 @@ def _fake_surfaces(linear: Tensor, disparity: Tensor, strength: Tensor, mask: Te
     return disparity.new_empty(disparity.shape), *surfaces
 
 
-def _fake_surfaces_backward(
-    grad_edge: Tensor,
-    grad_coverage: Tensor,
-    grad_color: Tensor,
-    grad_depth: Tensor,
-    linear: Tensor,
-    disparity: Tensor,
-    strength: Tensor,
-    mask: Tensor | None,
-) -> tuple[Tensor, ...]:
-    to_mask = disparity.new_empty(0) if mask is None else disparity.new_empty(disparity.shape)
-    return *(values.new_empty(values.shape) for values in (linear, disparity, strength)), to_mask
-
-
-def _separate_backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-    if torch.is_grad_enabled():
-        from .edges import find_surfaces  # it imports this module
-
-        return _differentiate(find_surfaces, ctx.saved_tensors, ctx.needs_input_grad, *grads)
-    *found, mask = torch.ops.depthbokeh.separate_backward(*grads, *ctx.saved_tensors)
-    return *found, None if ctx.saved_tensors[3] is None else mask
-
-
 def _fake_sides(disparity: Tensor, mask: Tensor, means: Tensor, sure: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     return means.new_empty(means.shape), disparity.new_empty(disparity.shape)
 
@@ -342,52 +314,50 @@ def _fake_farthest(alpha: Tensor, color: Tensor, defocus: Tensor) -> tuple[Tenso
     return color.new_empty(color[:, 0].shape), alpha.new_empty(alpha[:, 0].shape)
 
 
-_FAKE_MAPS: dict[str, Callable[..., Any]] = {
-    "weigh_sides": _fake_sides,
-    "lay_surfaces": _fake_layers,
-    "dim_lights": _fake_dimmed,
-    "find_farthest": _fake_farthest,
+def _fake_curve(x: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+class _Defined(NamedTuple):
+    """An operator of tensors alone, whose backward takes the gradients and then its inputs."""
+
+    module: str  # of the package, that has its definition
+    definition: str
+    fake: Callable[..., Any]
+    results: int
+
+
+_DEFINED = {
+    "separate": _Defined("edges", "find_surfaces", _fake_surfaces, 4),
+    "weigh_sides": _Defined("layers", "weigh_sides", _fake_sides, 2),
+    "lay_surfaces": _Defined("layers", "lay_surfaces", _fake_layers, 2),
+    "dim_lights": _Defined("compositing", "dim_lights", _fake_dimmed, 1),
+    "find_farthest": _Defined("compositing", "find_farthest", _fake_farthest, 2),
+    "srgb_to_linear": _Defined("color", "_define_srgb_to_linear", _fake_curve, 1),
+    "linear_to_srgb": _Defined("color", "_define_linear_to_srgb", _fake_curve, 1),
 }
 
 
-def _fake_gradients(count: int, *given: Tensor | None) -> tuple[Tensor, ...]:
-    """After ``count`` gradients come the inputs."""
+def _fake_gradients(results: int, *given: Tensor | None) -> Tensor | tuple[Tensor, ...]:
+    """One for every input, empty for one that is missing; ``given`` are the gradients and then the inputs."""
     like = given[0]
     assert like is not None
-    return tuple(like.new_empty(0 if values is None else values.shape) for values in given[count:])
+    made = tuple(like.new_empty(0 if values is None else values.shape) for values in given[results:])
+    return made[0] if len(made) == 1 else made
 
 
 def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _map_backward(name: str, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-    """Of what is a function of every pixel."""
+def _defined_backward(name: str, ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
     inputs = ctx.saved_tensors
     if torch.is_grad_enabled():
-        from . import compositing, layers  # they import this module
-
-        module = layers if hasattr(layers, name) else compositing
-        return _differentiate(getattr(module, name), inputs, ctx.needs_input_grad, *grads)
+        module = importlib.import_module(f".{_DEFINED[name].module}", __package__)  # it imports this one
+        return _differentiate(getattr(module, _DEFINED[name].definition), inputs, ctx.needs_input_grad, *grads)
     found = getattr(torch.ops.depthbokeh, f"{name}_backward")(*grads, *inputs)
+    found = (found,) if isinstance(found, Tensor) else found
     return tuple(None if values is None else grad for values, grad in zip(inputs, found, strict=True))
-
-
-def _fake_curve(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-def _fake_curve_backward(grad: Tensor, x: Tensor) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-def _curve_backward(name: str, ctx: Any, grad: Tensor) -> Tensor | None:
-    if torch.is_grad_enabled():
-        from . import color  # it imports this module
-
-        return _differentiate(getattr(color, f"_define_{name}"), ctx.saved_tensors, ctx.needs_input_grad, grad)[0]
-    found: Tensor = getattr(torch.ops.depthbokeh, f"{name}_backward")(grad, *ctx.saved_tensors)
-    return found
 
 
 def _fake_extended(color: Tensor, alpha: Tensor, defocus: Tensor, brightest: Tensor, margin: int) -> tuple[Tensor, ...]:

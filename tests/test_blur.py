@@ -11,6 +11,7 @@ import torch
 from conftest import REFERENCE
 from dense import dense_gather, dense_kernel, dense_scatter, relative_error
 from kinks import assert_gradient_near
+from threads import run_on_threads
 from torch.autograd import gradcheck, gradgradcheck
 
 import depthbokeh
@@ -458,13 +459,7 @@ class TestPrecision:
         # Several bands. The reference works in torch's own threads, which start at 2^15 elements and are slow to.
         most, counts = (0.9, (1, 2)) if backend is REFERENCE else (6.0, (1, 2, 2))
         inputs = make_inputs(300, 40, channels=3, most=most, dtype=torch.float32)
-        before, found = torch.get_num_threads(), []
-        try:
-            for count in counts:
-                torch.set_num_threads(count)
-                found.append(differentiate(partial(backend.blur, operator), *inputs, aperture))
-        finally:
-            torch.set_num_threads(before)
+        found = run_on_threads(lambda: differentiate(partial(backend.blur, operator), *inputs, aperture), counts)
         for other in found[1:]:
             assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 

@@ -14,6 +14,7 @@ import warnings
 
 import pytest
 import torch
+from graphs import capture
 from scene import FOCUS, make_scene
 from test_blur import make_inputs
 from test_edges import make_edges
@@ -113,17 +114,10 @@ class TestGpu:
     @pytest.mark.parametrize("aperture", ["disk", "polygon:5:10:0.3", "gaussian"])
     def test_captured_in_a_graph(self, inputs, run, aperture):
         image, radius = inputs
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            run(image, radius, aperture, backend="native")
-        torch.cuda.current_stream().wait_stream(stream)
-        graph, given = torch.cuda.CUDAGraph(), image.clone()
-        with torch.cuda.graph(graph):
-            blurred = run(given, radius, aperture, backend="native")
+        given = image.clone()
+        replay = capture(lambda: run(given, radius, aperture, backend="native"))
         given.copy_(image.flip(3))
-        graph.replay()
-        assert torch.equal(blurred, run(image.flip(3), radius, aperture, backend="native"))
+        assert torch.equal(replay(), run(image.flip(3), radius, aperture, backend="native"))
 
     @pytest.mark.parametrize("run", [scatter_blur, gather_blur])
     def test_waits_for_nothing(self, inputs, run):
@@ -187,16 +181,9 @@ class TestGpu:
             with torch.no_grad():
                 return renderer(*leaves, strength=20.0, max_radius=16.0)
 
-        stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream):  # warmed up off the stream that captures, as torch asks for
-            render()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            picture = render()
+        replay = capture(render)
         leaves[0].copy_(leaves[0].flip(3))
-        graph.replay()
-        assert torch.equal(picture, render())
+        assert torch.equal(replay(), render())
 
     @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
     def test_on_another_device(self, inputs):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gradients import check_gradients
+from threads import run_on_threads
 
 from depthbokeh import edges as edges_module
 from depthbokeh import ops
@@ -595,14 +596,8 @@ class TestKernels:
     @OPERATORS
     def test_threads_do_not_change_the_gradient(self, native, name):
         make, _ = CASES[name]
-        inputs, threads = make((70, 23), torch.float32), torch.get_num_threads()
-        try:
-            found = []
-            for count in (1, 3):
-                torch.set_num_threads(count)
-                found.append(run_kernels(native, name, inputs))
-        finally:
-            torch.set_num_threads(threads)
+        inputs = make((70, 23), torch.float32)
+        found = run_on_threads(lambda: run_kernels(native, name, inputs))
         assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
     @OPERATORS

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from test_edges import TOLERANCE, assert_alike, is_leaf, make_weights, run_definition, run_kernels
+from threads import run_on_threads
 
 from depthbokeh import compositing, layers, ops
 
@@ -140,14 +141,8 @@ def test_autograd(native, name, optional):
 
 @pytest.mark.parametrize("name", CASES)
 def test_threads_do_not_change_the_gradient(native, name):
-    inputs, threads = CASES[name]((70, 131), torch.float32), torch.get_num_threads()
-    try:
-        found = []
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            found.append(run_kernels(native, name, inputs))
-    finally:
-        torch.set_num_threads(threads)
+    inputs = CASES[name]((70, 131), torch.float32)
+    found = run_on_threads(lambda: run_kernels(native, name, inputs))
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from threads import run_on_threads
 
 from depthbokeh import DefocusLayers, blur, composite, ops
 from depthbokeh.aperture import Aperture
@@ -91,14 +92,7 @@ def test_nothing_is_kept_without_gradients(native, monkeypatch):
 
 def test_threads_do_not_change_the_gradient(native):
     leaves = make_layers(2, batch=1, size=(96, 128), dtype=torch.float32)
-    threads = torch.get_num_threads()
-    try:
-        found = []
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            found.append(differentiate(lambda layers: blur_layers(layers, 4, DISK), leaves)[1])
-    finally:
-        torch.set_num_threads(threads)
+    found = run_on_threads(lambda: differentiate(lambda layers: blur_layers(layers, 4, DISK), leaves)[1])
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 

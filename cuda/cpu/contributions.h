@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "../windows.h"
+
 namespace depthbokeh {
 
 // Of one chunk of pixels.
@@ -13,8 +15,12 @@ struct Contributions {
   std::vector<std::pair<int64_t, Real>> to;
   double strength = 0;  // to that of the chunk's picture
 
-  void add(int64_t at, Real value) {
-    if (value != 0) to.emplace_back(at, value);
+  void add(int64_t at, Real gradient) {
+    if (gradient != 0) to.emplace_back(at, gradient);
+  }
+  // To where a value within a pixel's window comes from.
+  void add(const Windows<Real>& w, int64_t at, Real value, Real gradient) {
+    if (gradient != 0) to.emplace_back(find_value(w, at, value), gradient);
   }
 };
 

@@ -247,17 +247,14 @@ void separate_backward(const EdgeInputs<Real>& p, const Real* grad_edge, const S
   std::vector<Contributions<Real>> found(p.batch * count_strips(p.height));
   for_each_strip(p.batch, p.height, p.width, [&](int64_t strip, int64_t picture, int64_t begin, int64_t end) {
     Contributions<Real>& own = found[strip];
-    const auto add = [&](const Windows<Real>& w, int64_t at, Real value, Real gradient) {
-      if (gradient != 0) own.add(find_value(w, at, value), gradient);
-    };
     for (int64_t at = begin; at < end; ++at) {
       if (!(edge[at] > 0)) continue;
       const Jump<Real> jump(extremes.all, at, p.strength[picture]);
       const JumpGrads<Real> grads(jump, maps.to_weight[at] + maps.to_edge[at] + grad_edge[at]);
-      add(windows, at, jump.high, maps.to_high[at] + grads.high);
-      add(windows, at, jump.low, maps.to_low[at] + grads.low);
-      add(wide, at, jump.higher, grads.higher);
-      add(wide, at, jump.lower, grads.lower);
+      own.add(windows, at, jump.high, maps.to_high[at] + grads.high);
+      own.add(windows, at, jump.low, maps.to_low[at] + grads.low);
+      own.add(wide, at, jump.higher, grads.higher);
+      own.add(wide, at, jump.lower, grads.lower);
       own.strength += grads.strength;
     }
   });

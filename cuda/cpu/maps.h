@@ -2,6 +2,7 @@
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
 #include <array>
@@ -14,6 +15,8 @@ namespace depthbokeh {
 constexpr int64_t kMapChunk = 4096;
 
 struct CpuMaps {
+  explicit CpuMaps(const torch::stable::Tensor&) {}
+
   template <typename Task, typename Work>
   static void for_each_chunk(const Task& task, const Work& work) {
     const int64_t each = (task.pixels + kMapChunk - 1) / kMapChunk;

@@ -44,18 +44,15 @@ void sharpen_backward(const EdgeInputs<Real>& p, int64_t reach, const Real* grad
   for_each_strip(p.batch, p.height, p.width, [&](int64_t strip, int64_t picture, int64_t begin, int64_t end) {
     std::copy(grad + begin, grad + end, to_disparity + begin);
     Contributions<Real>& own = found[strip];
-    const auto add = [&](const Windows<Real>& w, int64_t at, Real value, Real gradient) {
-      if (gradient != 0) own.add(find_value(w, at, value), gradient);
-    };
     for_each_between(p, windows, extremes.all, picture, begin, end, [&](const SoftPixel<Real>& pixel, int64_t at) {
       const SoftGrads<Real> grads = pixel.differentiate(grad[at]);
       own.add(at, grads.own - grad[at]);
-      add(next, at, pixel.largest, grads.largest);
-      add(next, at, pixel.smallest, grads.smallest);
-      add(windows, at, pixel.jump.high, grads.jump.high);
-      add(windows, at, pixel.jump.low, grads.jump.low);
-      add(wide, at, pixel.jump.higher, grads.jump.higher);
-      add(wide, at, pixel.jump.lower, grads.jump.lower);
+      own.add(next, at, pixel.largest, grads.largest);
+      own.add(next, at, pixel.smallest, grads.smallest);
+      own.add(windows, at, pixel.jump.high, grads.jump.high);
+      own.add(windows, at, pixel.jump.low, grads.jump.low);
+      own.add(wide, at, pixel.jump.higher, grads.jump.higher);
+      own.add(wide, at, pixel.jump.lower, grads.jump.lower);
       own.strength += grads.jump.strength;
     });
   });

@@ -31,12 +31,6 @@ void for_each_strip(int64_t pictures, int height, int width, const Work& work, i
   });
 }
 
-template <typename Real>
-Windows<Real> windows_of(const EdgeInputs<Real>& p, int64_t reach) {
-  const int64_t most = std::max(p.height, p.width);  // wider windows see no more
-  return {p.disparity, p.batch, p.height, p.width, static_cast<int>(std::min(reach, most))};
-}
-
 // The extremes around every pixel of the disparity.
 template <typename Real>
 class ExtremeMaps {
