@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 NATIVE := $(wildcard cuda/*.cpp cuda/*.h cuda/*.cu cuda/*.cuh cuda/cpu/*.cpp cuda/cpu/*.h)
 FORMATTED := $(NATIVE) $(wildcard cuda/emu/*.cpp cuda/emu/*.h benchmarks/*.cpp benchmarks/peers/*.cu benchmarks/peers/*.cuh)
 SUITES := benchmarks/bench_blur.py benchmarks/bench_render.py
+HEADERS = $(CXX) -fsyntax-only -w -std=c++20 -Icuda -I$(VENV)/oldest/torch/include \
+  -DTORCH_TARGET_VERSION=$$($(BIN)/python -c 'from depthbokeh._build import TORCH_TARGET as t; print(t)')
 REV ?= HEAD
 TORCH ?= 2.13.0
+OLDEST := 2.10.0
 
-.PHONY: demo test sanitize bench bench-quick bench-compare lint format docs dist clean
+.PHONY: demo test sanitize oldest bench bench-quick bench-compare lint format docs dist clean
 
 demo: $(VENV)/installed
 	$(BIN)/depthbokeh demo --output depthbokeh-demo.png --overwrite
@@ -20,6 +23,11 @@ test: $(VENV)/installed
 # The CUDA kernels, emulated on the CPU: races, and accesses under the address sanitizer.
 sanitize: $(VENV)/installed
 	$(BIN)/pytest tests/test_emulation.py
+
+# Do the sources, CUDA's through the emulation, compile against the oldest torch? Only its headers are needed.
+oldest: $(VENV)/oldest
+	$(HEADERS) $(wildcard cuda/*.cpp cuda/cpu/*.cpp)
+	$(HEADERS) -DDB_EMU -x c++ $(wildcard cuda/*.cu)
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/report.py --out benchmarks/results
@@ -67,8 +75,14 @@ $(VENV)/torch:
 	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja
 	touch $@
 
+# The torch that is there stays: torchvision's newest release would bring its own.
 $(VENV)/installed: $(VENV)/torch pyproject.toml setup.py $(NATIVE)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]" \
+	  "torch==$$($(BIN)/python -c 'import torch; print(torch.__version__)')"
+	touch $@
+
+$(VENV)/oldest: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $@ torch==$(OLDEST)
 	touch $@
 
 $(VENV)/installed-dist: $(VENV)/torch

@@ -101,7 +101,7 @@ Tensor gather_blur_cuda(const Tensor& image, const Tensor& radius, const Tensor&
 std::tuple<Tensor, Tensor> gather_blur_backward_cuda(const Tensor& image, const Tensor& radius, const Tensor& weight,
                                                      const Tensor& aperture, int64_t kind) {
   check_all(image, radius, aperture);
-  STD_TORCH_CHECK(weight.sizes() == image.sizes(), "weight must have the image's shape");
+  STD_TORCH_CHECK(weight.sizes().equals(image.sizes()), "weight must have the image's shape");
   STD_TORCH_CHECK(weight.device() == image.device(), "weight must be on the image's device");
   return real_type(image) == ScalarType::Double ? gather_backward<double>(image, radius, weight, aperture, kind)
                                                 : gather_backward<float>(image, radius, weight, aperture, kind);

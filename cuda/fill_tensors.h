@@ -24,7 +24,7 @@ inline void check_fill(const Tensor& values, const Tensor& weight) {
 
 inline void check_fill(const Tensor& grad, const Tensor& values, const Tensor& weight) {
   check_fill(values, weight);
-  STD_TORCH_CHECK(grad.sizes() == values.sizes(), "grad must have the values' shape");
+  STD_TORCH_CHECK(grad.sizes().equals(values.sizes()), "grad must have the values' shape");
   STD_TORCH_CHECK(grad.device() == values.device(), "grad must be on the values' device");
 }
 

@@ -88,7 +88,7 @@ std::tuple<Tensor, Tensor> backward(const Tensor& image, const Tensor& radius, c
 std::tuple<Tensor, Tensor> gather_blur_backward_cpu(const Tensor& image, const Tensor& radius, const Tensor& weight,
                                                     const Tensor& aperture, int64_t kind) {
   check(image, radius, aperture);
-  STD_TORCH_CHECK(weight.sizes() == image.sizes(), "weight must have the image's shape");
+  STD_TORCH_CHECK(weight.sizes().equals(image.sizes()), "weight must have the image's shape");
   const ScalarType real = real_type(image);
   return real == ScalarType::Double ? backward<double>(image, radius, weight, aperture, kind, real)
                                     : backward<float>(image, radius, weight, aperture, kind, real);
