@@ -21,7 +21,8 @@ class _Smoothstep(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         t = x.clamp(0, 1)
-        return torch.rsub(t, 3, alpha=2).mul_(t).mul_(t)
+        # Not in place at the end: torch.compile of torch 2.11 loses the gradient of a result that was changed in place.
+        return torch.rsub(t, 3, alpha=2).mul_(t) * t
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

@@ -346,6 +346,13 @@ def test_enlargement_and_its_gradient_are_those_of_interpolation(factor, size):
     assert torch.autograd.gradgradcheck(lambda x: enlarge(x, factor, *size).square(), [plane])
 
 
+def test_smoothstep_keeps_its_gradient_when_compiled():
+    x = torch.linspace(-0.5, 1.5, 9, requires_grad=True)
+    step = torch.compile(smoothstep, fullgraph=True, backend="aot_eager")
+    found, expected = (torch.autograd.grad(run(x).sum(), x)[0] for run in (step, smoothstep))
+    torch.testing.assert_close(found, expected)
+
+
 def test_smoothstep_is_differentiable_twice():
     x = torch.tensor([-0.5, 0.1, 0.4, 0.9, 1.5], dtype=torch.float64, requires_grad=True)
     assert torch.equal(smoothstep(x.detach())[[0, 4]], torch.tensor([0.0, 1.0], dtype=torch.float64))
