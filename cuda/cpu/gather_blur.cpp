@@ -171,7 +171,7 @@ DEPTHBOKEH_INLINE void gather_tile(const Problem<Real>& p, const Tile& t, const 
                                      const RowEnds<Real>& rows) {                                       \
     const bool slope = to.slope || to.slope_sum;                                                        \
     for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                      \
-      const Tile t = make_tile(p, y0, x0);                                                              \
+      const Tile t = make_tile(p, y0, x0, kLanes);                                                      \
       const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows()); \
       const int left = std::max(0, t.lo), right = std::min(p.width, t.hi + 1);                          \
       const bool wide = needs_double(p, image, channels, left, right, top, bottom);                     \

@@ -21,7 +21,7 @@
 
 namespace depthbokeh {
 
-constexpr int kLanes = 64;    // pixels of a row that are worked on together, also the width of a tile
+constexpr int kLanes = 64;    // pixels of a row that are worked on together
 constexpr int kChannels = 4;  // channels that are worked on together, interleaved
 
 template <typename T>

@@ -8,6 +8,14 @@
 namespace depthbokeh {
 namespace {
 
+// Columns of a tile. Wide ones read and write long stretches of a row and reach over each other less.
+constexpr int kTileWidth = 256;
+
+template <typename Real>
+int tile_width(const Problem<Real>& p) {
+  return std::min(kTileWidth, (p.width + kLanes - 1) / kLanes * kLanes);
+}
+
 template <typename Acc, bool kSlope, typename Real>
 struct ScatterTile {
   using Pair = typename Vec<Acc>::Pair;
@@ -86,11 +94,11 @@ struct ScatterTile {
 
   // One row of sources.
   template <bool kMirrored, bool kTurned>
-  DEPTHBOKEH_INLINE void source_row(int y, const Real* radius, const Real (*light)[kLanes], Real weight,
-                                    const Ellipse<Real>* ellipse) {
+  DEPTHBOKEH_INLINE void source_row(int y, int x, int lanes, const Real* radius, const Real (*light)[kLanes],
+                                    Real weight, const Ellipse<Real>* ellipse) {
     const Aperture<Real>& a = *p.aperture;
     alignas(64) Real v[kLanes][kChannels], dv[kLanes][kChannels];
-    const RowCounts count(p, t.x1 - t.x0, radius, ellipse);
+    const RowCounts count(p, lanes, radius, ellipse);
     if (count.most_above < 0) return;
     for (int i = 0; i < kLanes; ++i) {
       const Real inverse = 1 / radius[i], scale = weight * inverse * inverse * Real(1 / kPi);
@@ -104,7 +112,7 @@ struct ScatterTile {
     const int top = t.y0 - y, bottom = t.y1 - 1 - y;
     const int first = std::max(-count.most_above, top), last = std::min(count.most_below, bottom);
     if (first > last) return;
-    Pair* home = ends + (y - t.y0) * ptrdiff_t(t.pitch()) + (t.x0 - t.lo);
+    Pair* home = ends + (y - t.y0) * ptrdiff_t(t.pitch()) + (x - t.lo);
     const int nearest = kTurned ? std::max({0, first, -last}) : first;
     find_rows<kSlope, kMirrored, kTurned>(a, ellipse, radius, nearest, kTurned ? std::max(-first, last) : last,
                                           Real(p.max_columns()), rows);
@@ -114,36 +122,57 @@ struct ScatterTile {
                                     std::min(count.below[i], bottom));
   }
 
-  // Running sums, added to the image; clears the tile for the next one.
-  DEPTHBOKEH_INLINE void resolve(Real* out, int channels) const {
+  // Running sums of all rows, added to the image up to column `fresh` and from there on written. Clears the tile for
+  // the next one.
+  DEPTHBOKEH_INLINE void resolve(Real* out, int channels, int fresh) const {
+    int y = t.y0;
+    for (; y + 2 <= t.y1; y += 2) resolve_rows<2>(out, channels, y, fresh);
+    if (y < t.y1) resolve_rows<1>(out, channels, y, fresh);
+  }
+
+  // Some rows side by side: every running sum waits for its last step.
+  template <int kRows>
+  DEPTHBOKEH_INLINE void resolve_rows(Real* out, int channels, int y, int fresh) const {
     using Light = typename Vec<Real>::One;
-    const int begin = std::max(t.lo, 0), end = std::min(t.hi + 1, p.width);
-    for (int y = t.y0; y < t.y1; ++y) {
-      One* half = reinterpret_cast<One*>(ends + (y - t.y0) * ptrdiff_t(t.pitch()));
-      One sum{};
-      for (int x = t.lo; x < begin; ++x, half += 2) sum += half[0];
-      int x = begin;
-      for (; x + 4 <= end; x += 4, half += 8) {
-        Light light[4];
-        for (int i = 0; i < 4; ++i) {
-          sum += half[2 * i];
-          light[i] = __builtin_convertvector(sum - half[2 * i + 1], Light);
-        }
-        transpose<Real>(light);
-        for (int c = 0; c < channels; ++c) {
-          Real* to = out + c * p.plane() + size_t(y) * p.width + x;
-          Light before;
-          std::memcpy(&before, to, sizeof(Light));
-          before += light[c];
-          std::memcpy(to, &before, sizeof(Light));
+    const ptrdiff_t pitch = t.pitch();
+    Pair* const rows = ends + (y - t.y0) * pitch;
+    const One* half = reinterpret_cast<const One*>(rows);
+    One sum[kRows] = {};
+    const auto next = [&](int row) __attribute__((always_inline)) {
+      const One* at = half + row * 2 * pitch;
+      sum[row] += at[0];
+      return __builtin_convertvector(sum[row] - at[1], Light);
+    };
+    const auto to = [&](int row, int c, int x)
+                        __attribute__((always_inline)) { return out + c * p.plane() + size_t(y + row) * p.width + x; };
+    int x = t.lo;
+    for (; x < 0; ++x, half += 2)
+      for (int row = 0; row < kRows; ++row) next(row);
+    const auto put = [&](int last, auto add) __attribute__((always_inline)) {
+      for (; x + 4 <= last; x += 4) {
+        Light light[kRows][4];
+        for (int i = 0; i < 4; ++i, half += 2)
+          for (int row = 0; row < kRows; ++row) light[row][i] = next(row);
+        for (int row = 0; row < kRows; ++row) {
+          transpose<Real>(light[row]);
+          for (int c = 0; c < channels; ++c) {
+            Light before{};
+            if (add()) std::memcpy(&before, to(row, c, x), sizeof(Light));
+            before += light[row][c];
+            std::memcpy(to(row, c, x), &before, sizeof(Light));
+          }
         }
       }
-      for (; x < end; ++x, half += 2) {
-        sum += half[0];
-        for (int c = 0; c < channels; ++c) out[c * p.plane() + size_t(y) * p.width + x] += Real(sum[c] - half[1][c]);
-      }
-    }
-    std::memset(static_cast<void*>(ends), 0, sizeof(Pair) * t.pitch() * (t.y1 - t.y0));
+      for (; x < last; ++x, half += 2)
+        for (int row = 0; row < kRows; ++row) {
+          const Light light = next(row);
+          for (int c = 0; c < channels; ++c) *to(row, c, x) = light[c] + (add() ? *to(row, c, x) : 0);
+        }
+    };
+    const int end = std::min(t.hi + 1, p.width);
+    put(std::min(fresh, end), std::true_type());
+    put(end, std::false_type());
+    std::memset(static_cast<void*>(rows), 0, sizeof(Pair) * pitch * kRows);
   }
 };
 
@@ -151,33 +180,42 @@ template <typename Acc, bool kSlope, typename Real>
 DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const Real* image, const Real* radius,
                                     Real* out, int channels, void* scratch, const RowEnds<Real>& rows) {
   ScatterTile<Acc, kSlope, Real> tile{p, t, static_cast<typename Vec<Acc>::Pair*>(scratch), rows};
-  const int reach = p.max_rows(), lanes = t.x1 - t.x0;
+  const int reach = p.max_rows();
+  const int reached = t.x0 ? 2 * t.x0 - t.lo + 1 : 0;  // columns that the tiles before have written
   alignas(64) Real r[kLanes], light[kChannels][kLanes] = {};
-  for (int y = std::max(0, t.y0 - reach); y < std::min(p.height, t.y1 + reach); ++y) {
-    const size_t from = size_t(y) * p.width + t.x0;
-    p.load_radii(radius + from, lanes, r);
-    for (int c = 0; c < channels; ++c) load_lanes(image + c * p.plane() + from, lanes, light[c]);
-    if (!kSlope && y >= t.y0 && y < t.y1)
-      for (int c = 0; c < channels; ++c) {
-        alignas(64) Real sum[kLanes];
-        Real* to = out + c * p.plane() + from;
-        load_lanes(to, lanes, sum);
-        for (int i = 0; i < kLanes; ++i) sum[i] += p.sharp(r[i]) ? light[c][i] : 0;
-        std::memcpy(to, sum, lanes * sizeof(Real));
+  for (int y = std::max(0, t.y0 - reach); y < std::min(p.height, t.y1 + reach); ++y)
+    for (int x = t.x0; x < t.x1; x += kLanes) {
+      const size_t from = size_t(y) * p.width + x;
+      const int lanes = std::min(kLanes, t.x1 - x);
+      if (y + 2 < p.height) {  // memory answers about two rows later
+        const size_t below = from + 2 * size_t(p.width);
+        prefetch(radius + below);
+        for (int c = 0; c < channels; ++c) prefetch(image + c * p.plane() + below);
       }
-    for_each_part(*p.aperture, [&](auto mirrored, auto turned, Real sign, const Ellipse<Real>* ellipse)
-                                   __attribute__((always_inline)) {
-                                     tile.template source_row<mirrored(), turned()>(y, r, light, sign, ellipse);
-                                   });
-  }
-  tile.resolve(out, channels);
+      p.load_radii(radius + from, lanes, r);
+      for (int c = 0; c < channels; ++c) load_lanes(image + c * p.plane() + from, lanes, light[c]);
+      if (y >= t.y0 && y < t.y1)
+        for (int c = 0; c < channels; ++c) {
+          alignas(64) Real sum[kLanes] = {};
+          Real* to = out + c * p.plane() + from;
+          if (x < reached) load_lanes(to, lanes, sum);  // new memory that is read before it is written costs twice
+          for (int i = 0; i < kLanes; ++i)
+            sum[i] = (i < reached - x ? sum[i] : 0) + (!kSlope && p.sharp(r[i]) ? light[c][i] : 0);
+          std::memcpy(to, sum, lanes * sizeof(Real));
+        }
+      for_each_part(*p.aperture, [&](auto mirrored, auto turned, Real sign,
+                                     const Ellipse<Real>* ellipse) __attribute__((always_inline)) {
+        tile.template source_row<mirrored(), turned()>(y, x, lanes, r, light, sign, ellipse);
+      });
+    }
+  tile.resolve(out, channels, std::max(reached, t.x1));
 }
 
 #define DEPTHBOKEH_SCATTER_BAND(Real)                                                                              \
   DEPTHBOKEH_CLONES void scatter_band(const Problem<Real>& p, bool slope, const Real* image, const Real* radius,   \
                                       Real* out, int channels, int y0, void* scratch, const RowEnds<Real>& rows) { \
-    for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                                 \
-      const Tile t = make_tile(p, y0, x0);                                                                         \
+    for (int x0 = 0; x0 < p.width; x0 += kTileWidth) {                                                             \
+      const Tile t = make_tile(p, y0, x0, tile_width(p));                                                          \
       const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows());            \
       const bool wide = needs_double(p, image, channels, t.x0, t.x1, top, bottom);                                 \
       if (wide && slope)                                                                                           \
@@ -206,17 +244,12 @@ struct ScatterWorker {
     std::memset(scratch.get(), 0, bytes(problem));
   }
   static size_t bytes(const Problem<Real>& p) {
-    return size_t(p.band()) * (kLanes + 2 * p.max_columns() + 2) * 2 * kChannels * sizeof(double);
+    return size_t(p.band()) * (tile_width(p) + 2 * p.max_columns() + 2) * 2 * kChannels * sizeof(double);
   }
   void operator()(int64_t b, int y0) {
     for (int64_t c = 0; c < p.channels; c += kChannels) {
       const size_t offset = (b * p.channels + c) * p.plane();
       const int channels = static_cast<int>(std::min<int64_t>(kChannels, p.channels - c));
-      const size_t rows_size = size_t(std::min(p.band(), p.height - y0)) * p.width;
-      for (int i = 0; i < channels; ++i) {
-        Real* out = p.out + offset + i * p.plane() + size_t(y0) * p.width;
-        std::fill(out, out + rows_size, Real(0));
-      }
       scatter_band(p, slope, p.image + offset, p.radius + b * p.plane(), p.out + offset, channels, y0, scratch.get(),
                    rows.ends());
     }

@@ -40,6 +40,13 @@ DEPTHBOKEH_INLINE void load_lanes(const Real* __restrict from, int lanes, Real* 
     std::copy(from, from + lanes, to);
 }
 
+// Asks for the values of kLanes pixels, to be there when they are loaded.
+template <typename Real>
+DEPTHBOKEH_INLINE void prefetch(const Real* from) {
+  constexpr int kLine = 64 / sizeof(Real);
+  for (int i = 0; i < kLanes; i += kLine) __builtin_prefetch(from + i, 0, 2);
+}
+
 template <typename Real>
 struct Problem {
   const Real* image;   // (B, C, H, W)
@@ -78,9 +85,9 @@ struct Tile {
 };
 
 template <typename Real>
-Tile make_tile(const Problem<Real>& p, int y0, int x0) {
+Tile make_tile(const Problem<Real>& p, int y0, int x0, int width) {
   const int reach = p.max_columns();
-  return {y0, std::min(p.height, y0 + p.band()), x0, std::min(p.width, x0 + kLanes), x0 - reach, x0 + kLanes + reach};
+  return {y0, std::min(p.height, y0 + p.band()), x0, std::min(p.width, x0 + width), x0 - reach, x0 + width + reach};
 }
 
 // How many rows the shape of every lane has above and below its own, -1 for those that blur nothing.
