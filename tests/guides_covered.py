@@ -62,6 +62,7 @@ COVERED: dict[str, Cover] = {
     "make demo": Cover(check_make, "makes an environment; tests/test_cli.py runs depthbokeh demo"),
     "make test": Cover(check_make, "runs this test; .ci/run does it"),
     "make lint": Cover(check_make, ".ci/run does it"),
+    "make oldest": Cover(check_make, ".ci/run does it"),
     "make bench": Cover(check_make, "takes minutes alone on a machine; .ci/run does bench-quick"),
     "make docs": Cover(check_make, ".ci/run does it"),
     ". .venv/bin/activate": Cover(lambda words: None, "the environment of make demo"),
