@@ -27,7 +27,7 @@ sanitize: $(VENV)/installed
 # Do the sources, CUDA's through the emulation, compile against the oldest torch? Only its headers are needed.
 oldest: $(VENV)/oldest
 	$(HEADERS) $(wildcard cuda/*.cpp cuda/cpu/*.cpp)
-	$(HEADERS) -DDB_EMU -x c++ $(wildcard cuda/*.cu)
+	$(HEADERS) -DDB_EMU -x c++ $(wildcard cuda/*.cu cuda/emu/*.cpp)
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/report.py --out benchmarks/results
