@@ -27,6 +27,7 @@ struct Call {
   Tensor image, radius, out;
   Aperture<Real> aperture;
   Problem<Real> problem;
+  Lights<Real> lights;
 
   Call(const Tensor& image_, const Tensor& radius_, const Tensor& aperture_, int64_t kind, ScalarType real)
       : image(as_real(image_, real)),
@@ -42,11 +43,11 @@ struct Call {
                 static_cast<int>(image.size(2)),
                 static_cast<int>(image.size(3)),
                 &aperture,
-                0} {
+                0,
+                &lights},
+        lights(problem.image, image.numel()) {
     problem.largest = find_largest(problem.radius, radius.numel());
     STD_TORCH_CHECK(std::isfinite(problem.largest), "radius must be finite");
-    problem.brightest = find_largest(problem.image, image.numel());
-    problem.dazzling = find_dazzling(problem.image, image.numel(), problem.brightest);
   }
 };
 

@@ -20,12 +20,14 @@ struct GatherTile {
   const Tile& t;
   One* sums;  // running sums: (rows of the tile and its reach, pitch + 1)
   int top;    // the row of the image that the first of them is
-  RowEnds<Real> rows;
+  RowTable<Real> rows;
 
   ptrdiff_t pitch() const { return t.pitch() + 1; }
 
-  DEPTHBOKEH_INLINE void prepare(const Real* image, int channels, int bottom) const {
+  // False if running sums of Acc would lose what the lights of the tile leave dark.
+  DEPTHBOKEH_INLINE bool prepare(const Real* image, int channels, int bottom) const {
     using Light = typename Vec<Real>::One;
+    Brightest<Real, kChannels> brightest;
     for (int y = top; y < bottom; ++y) {
       One* to = sums + (y - top) * pitch();
       const Real* from = image + size_t(y) * p.width;
@@ -33,19 +35,25 @@ struct GatherTile {
       *to++ = sum;  // left of lo nothing counts
       for (int x = t.lo; x <= t.hi;) {
         if (x < 0 || x + 4 > p.width || x + 3 > t.hi) {
+          Light light{};
           if (x >= 0 && x < p.width)
-            for (int c = 0; c < channels; ++c) sum[c] += Acc(from[c * p.plane() + x]);
-          *to++ = sum;
+            for (int c = 0; c < channels; ++c) light[c] = from[c * p.plane() + x];
+          brightest.add(reinterpret_cast<const Real*>(&light));
+          *to++ = sum += __builtin_convertvector(light, One);
           ++x;
         } else {
           Light light[4]{};
-          for (int c = 0; c < channels; ++c) std::memcpy(&light[c], from + c * p.plane() + x, sizeof(Light));
+          for (int c = 0; c < channels; ++c) {
+            std::memcpy(&light[c], from + c * p.plane() + x, sizeof(Light));
+            brightest.add(reinterpret_cast<const Real*>(&light[c]));
+          }
           transpose<Real>(light);
           for (int i = 0; i < 4; ++i) *to++ = sum += __builtin_convertvector(light[i], One);
           x += 4;
         }
       }
     }
+    return sizeof(Acc) == sizeof(double) || !p.lights->dazzle(brightest.get());
   }
 
   DEPTHBOKEH_INLINE static Pair at(const One* home, int32_t end) {
@@ -65,10 +73,10 @@ struct GatherTile {
     const Pair begin{1, 1, 1, 1, 0, 0, 0, 0}, difference{-1, -1, -1, -1, 1, 1, 1, 1}, one = begin + begin + difference;
     Sums s{};
     int dy = kTurned ? 0 : -above;
-    ptrdiff_t k = ptrdiff_t(dy - rows.first) * kLanes + lane;
-    const auto right_at = [&]() __attribute__((always_inline)) { return ptrdiff_t(rows.right_at[k]); };
+    const RowEnds<Real>* ends_of = &rows[dy];
+    const auto right_at = [&]() __attribute__((always_inline)) { return ptrdiff_t(ends_of->right_at[lane]); };
     const auto left_at = [&]() __attribute__((always_inline)) {
-      return kMirrored ? -right_at() : ptrdiff_t(rows.left_at[k]);
+      return kMirrored ? -right_at() : ptrdiff_t(ends_of->left_at[lane]);
     };
     const auto row_at = [&](const One* row)
                             __attribute__((always_inline)) { return Ends{at(row, right_at()), at(row, left_at())}; };
@@ -80,25 +88,26 @@ struct GatherTile {
       return ends;
     };
     const auto add = [&](const Ends& ends) __attribute__((always_inline)) {
-      const Pair right = begin + difference * Acc(rows.right_part[k]);
+      const Pair right = begin + difference * Acc(ends_of->right_part[lane]);
       s.blur += ends.right * right;
-      s.blur -= ends.left * (kMirrored ? one - right : begin + difference * Acc(rows.left_part[k]));
-      if (kSlope && kMirrored) s.slope += (ends.right + ends.left) * Acc(rows.right_slope[k]);
-      if (kSlope && !kMirrored) s.slope += ends.right * Acc(rows.right_slope[k]) - ends.left * Acc(rows.left_slope[k]);
+      s.blur -= ends.left * (kMirrored ? one - right : begin + difference * Acc(ends_of->left_part[lane]));
+      if (kSlope && kMirrored) s.slope += (ends.right + ends.left) * Acc(ends_of->right_slope[lane]);
+      if (kSlope && !kMirrored)
+        s.slope += ends.right * Acc(ends_of->right_slope[lane]) - ends.left * Acc(ends_of->left_slope[lane]);
     };
     if (!kTurned) {
-      for (const One* row = home + dy * pitch(); dy <= below; ++dy, k += kLanes, row += pitch()) add(row_at(row));
+      for (const One* row = home + dy * pitch(); dy <= below; ++dy, ++ends_of, row += pitch()) add(row_at(row));
       return s;
     }
     add(row_at(home));
-    ++dy, k += kLanes;
+    ++dy, ++ends_of;
     const One *up = home - pitch(), *down = home + pitch();
-    for (const int paired = std::min(above, below); dy <= paired; ++dy, k += kLanes, up -= pitch(), down += pitch()) {
+    for (const int paired = std::min(above, below); dy <= paired; ++dy, ++ends_of, up -= pitch(), down += pitch()) {
       const Ends lower = row_at(down), upper = turned_at(up);
       add({lower.right + upper.right, lower.left + upper.left});
     }
-    for (; dy <= above; ++dy, k += kLanes, up -= pitch()) add(turned_at(up));
-    for (; dy <= below; ++dy, k += kLanes, down += pitch()) add(row_at(down));
+    for (; dy <= above; ++dy, ++ends_of, up -= pitch()) add(turned_at(up));
+    for (; dy <= below; ++dy, ++ends_of, down += pitch()) add(row_at(down));
     return s;
   }
 
@@ -136,14 +145,15 @@ struct Targets {
   Real* slope_sum;     // (1, H, W): slope times weight, summed over channels
 };
 
+// False, and nothing is done, if the tile needs sums in double.
 template <typename Acc, bool kSlope, typename Real>
-DEPTHBOKEH_INLINE void gather_tile(const Problem<Real>& p, const Tile& t, const Real* image, const Real* radius,
-                                   const Targets<Real>& to, int channels, void* scratch, const RowEnds<Real>& rows) {
+DEPTHBOKEH_INLINE bool gather_tile(const Problem<Real>& p, const Tile& t, const Real* image, const Real* radius,
+                                   const Targets<Real>& to, int channels, void* scratch, RowTable<Real> rows) {
   using Tiles = GatherTile<Acc, kSlope, Real>;
   using One = typename Vec<Acc>::One;
   const int reach = p.max_rows(), lanes = t.x1 - t.x0;
   Tiles tile{p, t, static_cast<One*>(scratch), std::max(0, t.y0 - reach), rows};
-  tile.prepare(image, channels, std::min(p.height, t.y1 + reach));
+  if (!tile.prepare(image, channels, std::min(p.height, t.y1 + reach))) return false;
   alignas(64) Real r[kLanes];
   for (int y = t.y0; y < t.y1; ++y) {
     const size_t at = size_t(y) * p.width + t.x0;
@@ -163,27 +173,24 @@ DEPTHBOKEH_INLINE void gather_tile(const Problem<Real>& p, const Tile& t, const 
         for (int i = 0; i < lanes; ++i) to.slope_sum[at + i] += Real(sloped[i][c]) * to.weight[plane + i];
     }
   }
+  return true;
 }
 
-#define DEPTHBOKEH_GATHER_BAND(Real)                                                                    \
-  DEPTHBOKEH_CLONES void gather_band(const Problem<Real>& p, const Real* image, const Real* radius,     \
-                                     const Targets<Real>& to, int channels, int y0, void* scratch,      \
-                                     const RowEnds<Real>& rows) {                                       \
-    const bool slope = to.slope || to.slope_sum;                                                        \
-    for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                      \
-      const Tile t = make_tile(p, y0, x0, kLanes);                                                      \
-      const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows()); \
-      const int left = std::max(0, t.lo), right = std::min(p.width, t.hi + 1);                          \
-      const bool wide = needs_double(p, image, channels, left, right, top, bottom);                     \
-      if (wide && slope)                                                                                \
-        gather_tile<double, true>(p, t, image, radius, to, channels, scratch, rows);                    \
-      else if (wide)                                                                                    \
-        gather_tile<double, false>(p, t, image, radius, to, channels, scratch, rows);                   \
-      else if (slope)                                                                                   \
-        gather_tile<Real, true>(p, t, image, radius, to, channels, scratch, rows);                      \
-      else                                                                                              \
-        gather_tile<Real, false>(p, t, image, radius, to, channels, scratch, rows);                     \
-    }                                                                                                   \
+#define DEPTHBOKEH_GATHER_BAND(Real)                                                                        \
+  DEPTHBOKEH_CLONES void gather_band(const Problem<Real>& p, const Real* image, const Real* radius,         \
+                                     const Targets<Real>& to, int channels, int y0, void* scratch,          \
+                                     RowTable<Real> rows) {                                                 \
+    const bool slope = to.slope || to.slope_sum;                                                            \
+    for (int x0 = 0; x0 < p.width; x0 += kLanes) {                                                          \
+      const Tile t = make_tile(p, y0, x0, kLanes);                                                          \
+      const bool done = slope ? gather_tile<Real, true>(p, t, image, radius, to, channels, scratch, rows)   \
+                              : gather_tile<Real, false>(p, t, image, radius, to, channels, scratch, rows); \
+      if (sizeof(Real) == sizeof(double) || done) continue;                                                 \
+      if (slope)                                                                                            \
+        gather_tile<double, true>(p, t, image, radius, to, channels, scratch, rows);                        \
+      else                                                                                                  \
+        gather_tile<double, false>(p, t, image, radius, to, channels, scratch, rows);                       \
+    }                                                                                                       \
   }
 DEPTHBOKEH_GATHER_BAND(float)
 DEPTHBOKEH_GATHER_BAND(double)
@@ -194,7 +201,7 @@ struct GatherWorker {
   const Problem<Real>& p;
   Targets<Real> to;  // of the whole batch
   Buffer<char> scratch;
-  RowBuffer<Real> rows;
+  Buffer<RowEnds<Real>> rows;
 
   GatherWorker(const Problem<Real>& problem, const Targets<Real>& targets)
       : p(problem), to(targets), scratch(bytes(problem)), rows(2 * problem.max_rows() + 2) {}
@@ -210,7 +217,7 @@ struct GatherWorker {
       const Targets<Real> group{from(to.blur), from(to.slope), from(to.weight),
                                 to.slope_sum ? to.slope_sum + b * p.plane() : nullptr};
       gather_band(p, p.image + offset, p.radius + b * p.plane(), group,
-                  static_cast<int>(std::min<int64_t>(kChannels, p.channels - c)), y0, scratch.get(), rows.ends());
+                  static_cast<int>(std::min<int64_t>(kChannels, p.channels - c)), y0, scratch.get(), {rows.get(), 0});
     }
   }
 };

@@ -39,30 +39,23 @@ class Buffer {  // uninitialised, aligned to cache lines
   std::unique_ptr<T, Free> data_;
 };
 
-// Ends of rows, one entry per row and lane. `at` is the pixel (relative to the lane's own) that an end falls into
-// and `part` the share of that pixel to the left of the end; `slope` the end's derivative to the radius. Shapes that
-// are mirrored have right ends only, those that are the same after half a turn rows from 0 on only.
+// The ends of one row of every lane. `at` is the pixel (relative to the lane's own) that an end falls into and `part`
+// the share of that pixel to the left of the end; `slope` the end's derivative to the radius.
 template <typename Real>
 struct RowEnds {
-  int first;  // the row of entry 0
-  Real *left_part, *right_part, *left_slope, *right_slope;
-  int32_t *left_at, *right_at;
+  alignas(64) int32_t right_at[kLanes];
+  Real right_part[kLanes];
+  int32_t left_at[kLanes];
+  Real left_part[kLanes], right_slope[kLanes], left_slope[kLanes];
 };
 
+// Rows from `first` on. Shapes that are mirrored have right ends only, those that are the same after half a turn rows
+// from 0 on only.
 template <typename Real>
-class RowBuffer {
- public:
-  explicit RowBuffer(int rows) : reals_(4 * size_t(rows) * kLanes), ints_(2 * size_t(rows) * kLanes), rows_(rows) {}
-  RowEnds<Real> ends() {
-    const size_t n = size_t(rows_) * kLanes;
-    Real* r = reals_.get();
-    return {0, r, r + n, r + 2 * n, r + 3 * n, ints_.get(), ints_.get() + n};
-  }
-
- private:
-  Buffer<Real> reals_;
-  Buffer<int32_t> ints_;
-  int rows_;
+struct RowTable {
+  RowEnds<Real>* ends;
+  int first;
+  DEPTHBOKEH_INLINE RowEnds<Real>& operator[](int dy) const { return ends[dy - first]; }
 };
 
 // A quarter of the unit disk, cut on both sides: `rest` is what it encloses above height y, `angle` is 2 rest + y times
@@ -110,7 +103,7 @@ DEPTHBOKEH_INLINE void place_end(Real end, Real widest, Real& part, int32_t& at)
 // Rows first..last (0 <= first) of an ellipse.
 template <bool kSlope, bool kMirrored, typename Real, typename Quarter>
 DEPTHBOKEH_INLINE void ellipse_rows(const Quarter& quarter, const Ellipse<Real>& e, const Real* __restrict radius,
-                                    int first, int last, Real widest, RowEnds<Real>& ends) {
+                                    int first, int last, Real widest, RowTable<Real>& rows) {
   alignas(64) Real inverse[kLanes], area[kLanes], rate[kLanes];
   alignas(64) Real rest[kLanes], angle[kLanes], rest_below[kLanes], angle_below[kLanes];
   const Real height = e.height, width = e.width, shear = e.shear;
@@ -120,13 +113,13 @@ DEPTHBOKEH_INLINE void ellipse_rows(const Quarter& quarter, const Ellipse<Real>&
     area[i] = r * r * width;
     rate[i] = height * width * r;
   }
-  ends.first = first;
+  rows.first = first;
   if (first) quarter.template evaluate<kSlope>(first - Real(0.5), inverse, rest_below, angle_below);
   for (int dy = first; dy <= last; ++dy) {
-    const size_t row = size_t(dy - first) * kLanes;
-    Real* __restrict right_part = ends.right_part + row, * __restrict right_slope = ends.right_slope + row;
-    Real* __restrict left_part = ends.left_part + row, * __restrict left_slope = ends.left_slope + row;
-    int32_t* __restrict right_at = ends.right_at + row, * __restrict left_at = ends.left_at + row;
+    RowEnds<Real>& ends = rows[dy];
+    Real* __restrict right_part = ends.right_part, * __restrict right_slope = ends.right_slope;
+    Real* __restrict left_part = ends.left_part, * __restrict left_slope = ends.left_slope;
+    int32_t* __restrict right_at = ends.right_at, * __restrict left_at = ends.left_at;
     const Real centre = shear * dy;
     quarter.template evaluate<kSlope>(dy + Real(0.5), inverse, rest, angle);
     for (int i = 0; i < kLanes; ++i) {
@@ -223,7 +216,7 @@ DEPTHBOKEH_INLINE void look_up(const Aperture<Real>& a, Real edge, const Real* _
 // Rows first..last of a tabulated shape.
 template <bool kSlope, bool kMirrored, bool kTurned, bool kFew, typename Real>
 DEPTHBOKEH_INLINE void table_rows(const Aperture<Real>& a, const Real* __restrict radius, int first, int last,
-                                  Real widest, RowEnds<Real>& ends) {
+                                  Real widest, RowTable<Real>& rows) {
   alignas(64) Real inverse[kLanes];
   Enclosed<Real> enclosed[2];
   for (int i = 0; i < kLanes; ++i) inverse[i] = 1 / radius[i];
@@ -233,7 +226,7 @@ DEPTHBOKEH_INLINE void table_rows(const Aperture<Real>& a, const Real* __restric
     else
       look_up<kSlope>(a, edge, inverse, to);
   };
-  ends.first = first;
+  rows.first = first;
   if (!kTurned || first) enclose(first - Real(0.5), enclosed[1]);
   const Real offset = a.offset;
   for (int dy = first; dy <= last; ++dy) {
@@ -242,10 +235,10 @@ DEPTHBOKEH_INLINE void table_rows(const Aperture<Real>& a, const Real* __restric
     enclose(dy + Real(0.5), now);
     const Real centre = a.shear * dy;
     for (int side = kMirrored; side < 2; ++side) {
-      const size_t row = size_t(dy - first) * kLanes;
-      Real* __restrict part = (side ? ends.right_part : ends.left_part) + row;
-      Real* __restrict slope = (side ? ends.right_slope : ends.left_slope) + row;
-      int32_t* __restrict at = (side ? ends.right_at : ends.left_at) + row;
+      RowEnds<Real>& ends = rows[dy];
+      Real* __restrict part = side ? ends.right_part : ends.left_part;
+      Real* __restrict slope = side ? ends.right_slope : ends.left_slope;
+      int32_t* __restrict at = side ? ends.right_at : ends.left_at;
       const bool middle = kTurned && dy == 0;  // what is below the centre mirrors the other edge above it
       const Real sign = kMirrored && middle ? -1 : 1;
       const Enclosed<Real>& below = middle ? now : before;
@@ -263,15 +256,15 @@ DEPTHBOKEH_INLINE void table_rows(const Aperture<Real>& a, const Real* __restric
 // most `widest` away.
 template <bool kSlope, bool kMirrored, bool kTurned, typename Real>
 DEPTHBOKEH_INLINE void find_rows(const Aperture<Real>& a, const Ellipse<Real>* ellipse, const Real* __restrict radius,
-                                 int first, int last, Real widest, RowEnds<Real>& ends) {
+                                 int first, int last, Real widest, RowTable<Real>& rows) {
   if (kMirrored && ellipse && ellipse->cut > 0)
-    ellipse_rows<kSlope, kMirrored>(DiskQuarter<Real, true>(ellipse->cut), *ellipse, radius, first, last, widest, ends);
+    ellipse_rows<kSlope, kMirrored>(DiskQuarter<Real, true>(ellipse->cut), *ellipse, radius, first, last, widest, rows);
   else if (kTurned && ellipse)
-    ellipse_rows<kSlope, kMirrored>(DiskQuarter<Real, false>(0), *ellipse, radius, first, last, widest, ends);
+    ellipse_rows<kSlope, kMirrored>(DiskQuarter<Real, false>(0), *ellipse, radius, first, last, widest, rows);
   else if (a.few_cells())
-    table_rows<kSlope, kMirrored, kTurned, true>(a, radius, first, last, widest, ends);
+    table_rows<kSlope, kMirrored, kTurned, true>(a, radius, first, last, widest, rows);
   else
-    table_rows<kSlope, kMirrored, kTurned, false>(a, radius, first, last, widest, ends);
+    table_rows<kSlope, kMirrored, kTurned, false>(a, radius, first, last, widest, rows);
 }
 
 }  // namespace depthbokeh

@@ -16,6 +16,32 @@ int tile_width(const Problem<Real>& p) {
   return std::min(kTileWidth, (p.width + kLanes - 1) / kLanes * kLanes);
 }
 
+// Which lanes have a row at all, for every distance from their own.
+class Reaching {
+ public:
+  static constexpr int kBanks = 4;  // neighbours mostly have as many rows, they would wait for each other
+
+  explicit Reaching(uint64_t (*lanes)[kBanks]) : lanes_(lanes) {}
+  // `count`: how many rows every lane has, -1 for none. Distances 0..farthest.
+  DEPTHBOKEH_INLINE void find(const int* count, int farthest) {
+    alignas(64) int32_t slot[kLanes];
+    for (int i = 0; i < kLanes; ++i) slot[i] = ((count[i] < farthest ? count[i] : farthest) + 1) * kBanks + i % kBanks;
+    for (int i = 0; i < (farthest + 2) * kBanks; ++i) lanes_[0][i] = 0;
+    uint64_t lane = 1;
+    for (int i = 0; i < kLanes; i += kBanks)
+      for (int j = 0; j < kBanks; ++j, lane += lane) lanes_[0][slot[i + j]] |= lane;
+    for (int dy = farthest; dy > 0; --dy)
+      for (int j = 0; j < kBanks; ++j) lanes_[dy][j] |= lanes_[dy + 1][j];
+  }
+  DEPTHBOKEH_INLINE uint64_t operator[](int dy) const {
+    const uint64_t* banks = lanes_[dy + 1];
+    return (banks[0] | banks[1]) | (banks[2] | banks[3]);
+  }
+
+ private:
+  uint64_t (*lanes_)[kBanks];
+};
+
 template <typename Acc, bool kSlope, typename Real>
 struct ScatterTile {
   using Pair = typename Vec<Acc>::Pair;
@@ -24,72 +50,56 @@ struct ScatterTile {
   const Problem<Real>& p;
   const Tile& t;
   Pair* ends;  // (band, pitch), zero before and after
-  RowEnds<Real> rows;
+  RowTable<Real> rows;
+  Reaching reaching;
 
-  DEPTHBOKEH_INLINE static One load(const Real* v) {
-    typename Vec<Real>::One light;
-    std::memcpy(&light, v, sizeof(light));
-    return __builtin_convertvector(light, One);
-  }
   DEPTHBOKEH_INLINE static Pair pair(One first, One second) {
     return __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7);
   }
 
-  // One row of a source: its left end adds, its right end takes away.
-  struct Ends {
-    Pair right, left;
-    ptrdiff_t right_at, left_at;
+  // The weights of both halves. Those of an end's mirror image are these, less the end's own.
+  static constexpr Pair kFirst = {1, 1, 1, 1}, kSecond = {0, 0, 0, 0, 1, 1, 1, 1}, kBoth = {2, 2, 2, 2, 1, 1, 1, 1};
 
-    DEPTHBOKEH_INLINE void add_to(Pair* row) const {
-      row[right_at] -= right;
-      row[left_at] += left;
-    }
-  };
-
-  // The rows of one source at `home` in the tile, from row `nearest` on or, unless they are the same after half a turn,
-  // from the first there is room for: `above` and `below` say how many there are. `v` is its light, `dv` the light
-  // that its derivative moves along with the ends.
-  template <bool kMirrored, bool kTurned>
-  DEPTHBOKEH_INLINE void deposit(Pair* home, int lane, const Real* v, const Real* dv, int nearest, int above,
-                                 int below) const {
-    const One light = load(v), none{};
-    const Pair whole = pair(light, none), split = pair(none, light), moved = kSlope ? pair(none, load(dv)) : Pair{};
-    const Pair both = pair(light + light, light);  // an end's mirror image is this less the end
-    const ptrdiff_t pitch = t.pitch();
-    int dy = kTurned ? nearest : -above;
-    ptrdiff_t k = ptrdiff_t(dy - rows.first) * kLanes + lane;
-    const auto find = [&]() __attribute__((always_inline)) {
-      Ends ends;
-      ends.right = whole + split * Acc(rows.right_part[k]);
-      if (kSlope) ends.right += moved * Acc(rows.right_slope[k]);
-      ends.right_at = rows.right_at[k];
+  // Row dy below the sources at `home`, the same turned above them, or both: of those lanes that are in `active`, whose
+  // light `v` is taken away; `dv` is the light that the derivative moves along with the ends.
+  template <bool kMirrored, bool kBelow, bool kAbove>
+  DEPTHBOKEH_INLINE void deposit(Pair* home, uint64_t active, int dy, const Pair* v, const Pair* dv) const {
+    Pair *const down = home + dy * ptrdiff_t(t.pitch()), *const up = home - dy * ptrdiff_t(t.pitch());
+    const RowEnds<Real>& row = rows[dy];
+    const auto add = [&](ptrdiff_t lane) __attribute__((always_inline)) {
+      const ptrdiff_t from = lane * ptrdiff_t(sizeof(Pair));  // in bytes: both rows then share their offsets
+      const auto at = [from](Pair* to, ptrdiff_t by) __attribute__((always_inline)) -> Pair& {
+        return *reinterpret_cast<Pair*>(reinterpret_cast<char*>(to) + (from + by));
+      };
+      const Pair& whole = v[lane];
+      const ptrdiff_t right_at = row.right_at[lane] * ptrdiff_t(sizeof(Pair));
+      Pair right = whole * (kFirst + kSecond * Acc(row.right_part[lane])), left;
+      if (kSlope) right += dv[lane] * Acc(row.right_slope[lane]);
       if (kMirrored) {
-        ends.left = both - ends.right;
-        ends.left_at = -ends.right_at;
+        left = right - whole * kBoth;
+        if (kBelow) at(down, right_at) += right;
+        if (kAbove) at(up, right_at) += right;
+        if (kBelow) at(down, -right_at) += left;
+        if (kAbove) at(up, -right_at) += left;
       } else {
-        ends.left = whole + split * Acc(rows.left_part[k]);
-        if (kSlope) ends.left += moved * Acc(rows.left_slope[k]);
-        ends.left_at = rows.left_at[k];
+        const ptrdiff_t left_at = row.left_at[lane] * ptrdiff_t(sizeof(Pair));
+        left = whole * -(kFirst + kSecond * Acc(row.left_part[lane]));
+        if (kSlope) left -= dv[lane] * Acc(row.left_slope[lane]);
+        if (kBelow) at(down, right_at) += right;
+        if (kBelow) at(down, left_at) += left;
+        if (kAbove) {
+          const Pair both = whole * kBoth;
+          at(up, -left_at) += both + left;
+          at(up, -right_at) += right - both;
+        }
       }
-      return ends;
     };
-    if (!kTurned) {
-      for (Pair* row = home + dy * pitch; dy <= below; ++dy, k += kLanes, row += pitch) find().add_to(row);
-      return;
+    if (active == ~uint64_t(0)) {
+#pragma GCC unroll 4
+      for (ptrdiff_t lane = 0; lane < kLanes; ++lane) add(lane);
+    } else {
+      for (; active; active &= active - 1) add(__builtin_ctzll(active));
     }
-    const auto turn = [&](const Ends& ends) __attribute__((always_inline)) {
-      return kMirrored ? ends : Ends{both - ends.left, both - ends.right, -ends.left_at, -ends.right_at};
-    };
-    if (dy == 0 && above >= 0 && below >= 0) find().add_to(home);
-    if (dy == 0) ++dy, k += kLanes;
-    Pair *up = home - dy * pitch, *down = home + dy * pitch;
-    for (const int paired = std::min(above, below); dy <= paired; ++dy, k += kLanes, up -= pitch, down += pitch) {
-      const Ends ends = find();
-      ends.add_to(down);
-      turn(ends).add_to(up);
-    }
-    for (; dy <= above; ++dy, k += kLanes, up -= pitch) turn(find()).add_to(up);
-    for (; dy <= below; ++dy, k += kLanes, down += pitch) find().add_to(down);
   }
 
   // One row of sources.
@@ -97,29 +107,57 @@ struct ScatterTile {
   DEPTHBOKEH_INLINE void source_row(int y, int x, int lanes, const Real* radius, const Real (*light)[kLanes],
                                     Real weight, const Ellipse<Real>* ellipse) {
     const Aperture<Real>& a = *p.aperture;
-    alignas(64) Real v[kLanes][kChannels], dv[kLanes][kChannels];
     const RowCounts count(p, lanes, radius, ellipse);
     if (count.most_above < 0) return;
-    for (int i = 0; i < kLanes; ++i) {
-      const Real inverse = 1 / radius[i], scale = weight * inverse * inverse * Real(1 / kPi);
-      const Real slope = -2 * inverse * scale;
-      for (int c = 0; c < kChannels; ++c) {
-        v[i][c] = light[c][i] * (kSlope ? slope : scale);
-        if (kSlope) dv[i][c] = light[c][i] * scale;
-      }
-    }
     // Rows of the tile, as offsets from this one, and those of them that are within reach.
     const int top = t.y0 - y, bottom = t.y1 - 1 - y;
     const int first = std::max(-count.most_above, top), last = std::min(count.most_below, bottom);
     if (first > last) return;
-    Pair* home = ends + (y - t.y0) * ptrdiff_t(t.pitch()) + (x - t.lo);
     const int nearest = kTurned ? std::max({0, first, -last}) : first;
-    find_rows<kSlope, kMirrored, kTurned>(a, ellipse, radius, nearest, kTurned ? std::max(-first, last) : last,
-                                          Real(p.max_columns()), rows);
-    for (int i = 0; i < kLanes; ++i)
-      if (count.above[i] >= (kTurned ? nearest : 0))
-        deposit<kMirrored, kTurned>(home + i, i, v[i], dv[i], nearest, std::min(count.above[i], -top),
-                                    std::min(count.below[i], bottom));
+    const int farthest = kTurned ? std::max(-first, last) : last;
+    find_rows<kSlope, kMirrored, kTurned>(a, ellipse, radius, nearest, farthest, Real(p.max_columns()), rows);
+    alignas(64) Real scale[kLanes], slope[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+      const Real inverse = 1 / radius[i];
+      scale[i] = -weight * inverse * inverse * Real(1 / kPi);
+      slope[i] = -2 * inverse * scale[i];
+    }
+    alignas(64) Pair v[kLanes], dv[kLanes];
+    for (int i = 0; i < kLanes; i += 4) {
+      typename Vec<Real>::One whole[4], moved[4];
+      for (int c = 0; c < kChannels; ++c)
+        for (int j = 0; j < 4; ++j) {
+          whole[c][j] = light[c][i + j] * (kSlope ? slope : scale)[i + j];
+          if (kSlope) moved[c][j] = light[c][i + j] * scale[i + j];
+        }
+      transpose<Real>(whole);
+      if (kSlope) transpose<Real>(moved);
+      for (int j = 0; j < 4; ++j) {
+        const One all = __builtin_convertvector(whole[j], One);
+        v[i + j] = pair(all, all);
+        if (kSlope) dv[i + j] = pair(One{}, __builtin_convertvector(moved[j], One));
+      }
+    }
+    Pair* home = ends + (y - t.y0) * ptrdiff_t(t.pitch()) + (x - t.lo);
+    if (kTurned) {
+      reaching.find(count.above, farthest);
+      const int paired = std::min(-first, last);
+      int dy = nearest;
+      if (dy == 0) deposit<kMirrored, true, false>(home, reaching[dy++], 0, v, dv);
+      for (; dy <= paired; ++dy) deposit<kMirrored, true, true>(home, reaching[dy], dy, v, dv);
+      for (; dy <= last; ++dy) deposit<kMirrored, true, false>(home, reaching[dy], dy, v, dv);
+      for (; dy <= -first; ++dy) deposit<kMirrored, false, true>(home, reaching[dy], dy, v, dv);
+    } else {
+      int dy = first;
+      if (dy < 0) reaching.find(count.above, -dy);
+      for (; dy <= std::min(last, -1); ++dy) deposit<kMirrored, true, false>(home, reaching[-dy], dy, v, dv);
+      if (dy <= last) reaching.find(count.below, last);
+      for (; dy <= last; ++dy) deposit<kMirrored, true, false>(home, reaching[dy], dy, v, dv);
+    }
+  }
+
+  DEPTHBOKEH_INLINE void clear() const {
+    std::memset(static_cast<void*>(ends), 0, sizeof(Pair) * t.pitch() * (t.y1 - t.y0));
   }
 
   // Running sums of all rows, added to the image up to column `fresh` and from there on written. Clears the tile for
@@ -176,13 +214,24 @@ struct ScatterTile {
   }
 };
 
+template <typename Real>
+struct Scratch {
+  void* ends;
+  RowTable<Real> rows;
+  Reaching reaching;
+};
+
+// Adds a tile to `out`; false, and the tile is as before, if running sums of Acc would lose what its lights leave dark.
+// Then `written` says that `out` holds already what is not blurred.
 template <typename Acc, bool kSlope, typename Real>
-DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const Real* image, const Real* radius,
-                                    Real* out, int channels, void* scratch, const RowEnds<Real>& rows) {
-  ScatterTile<Acc, kSlope, Real> tile{p, t, static_cast<typename Vec<Acc>::Pair*>(scratch), rows};
+DEPTHBOKEH_INLINE bool scatter_tile(const Problem<Real>& p, const Tile& t, const Real* image, const Real* radius,
+                                    Real* out, int channels, const Scratch<Real>& scratch, bool written) {
+  using Tiles = ScatterTile<Acc, kSlope, Real>;
+  Tiles tile{p, t, static_cast<typename Tiles::Pair*>(scratch.ends), scratch.rows, scratch.reaching};
   const int reach = p.max_rows();
   const int reached = t.x0 ? 2 * t.x0 - t.lo + 1 : 0;  // columns that the tiles before have written
   alignas(64) Real r[kLanes], light[kChannels][kLanes] = {};
+  Brightest<Real, kLanes> brightest;
   for (int y = std::max(0, t.y0 - reach); y < std::min(p.height, t.y1 + reach); ++y)
     for (int x = t.x0; x < t.x1; x += kLanes) {
       const size_t from = size_t(y) * p.width + x;
@@ -193,8 +242,11 @@ DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const
         for (int c = 0; c < channels; ++c) prefetch(image + c * p.plane() + below);
       }
       p.load_radii(radius + from, lanes, r);
-      for (int c = 0; c < channels; ++c) load_lanes(image + c * p.plane() + from, lanes, light[c]);
-      if (y >= t.y0 && y < t.y1)
+      for (int c = 0; c < channels; ++c) {
+        load_lanes(image + c * p.plane() + from, lanes, light[c]);
+        brightest.add(light[c]);
+      }
+      if (y >= t.y0 && y < t.y1 && !written)
         for (int c = 0; c < channels; ++c) {
           alignas(64) Real sum[kLanes] = {};
           Real* to = out + c * p.plane() + from;
@@ -208,25 +260,46 @@ DEPTHBOKEH_INLINE void scatter_tile(const Problem<Real>& p, const Tile& t, const
         tile.template source_row<mirrored(), turned()>(y, x, lanes, r, light, sign, ellipse);
       });
     }
+  if (sizeof(Acc) < sizeof(double) && p.lights->dazzle(brightest.get())) {
+    tile.clear();
+    return false;
+  }
   tile.resolve(out, channels, std::max(reached, t.x1));
+  return true;
 }
 
-#define DEPTHBOKEH_SCATTER_BAND(Real)                                                                              \
-  DEPTHBOKEH_CLONES void scatter_band(const Problem<Real>& p, bool slope, const Real* image, const Real* radius,   \
-                                      Real* out, int channels, int y0, void* scratch, const RowEnds<Real>& rows) { \
-    for (int x0 = 0; x0 < p.width; x0 += kTileWidth) {                                                             \
-      const Tile t = make_tile(p, y0, x0, tile_width(p));                                                          \
-      const int top = std::max(0, y0 - p.max_rows()), bottom = std::min(p.height, t.y1 + p.max_rows());            \
-      const bool wide = needs_double(p, image, channels, t.x0, t.x1, top, bottom);                                 \
-      if (wide && slope)                                                                                           \
-        scatter_tile<double, true>(p, t, image, radius, out, channels, scratch, rows);                             \
-      else if (wide)                                                                                               \
-        scatter_tile<double, false>(p, t, image, radius, out, channels, scratch, rows);                            \
-      else if (slope)                                                                                              \
-        scatter_tile<Real, true>(p, t, image, radius, out, channels, scratch, rows);                               \
-      else                                                                                                         \
-        scatter_tile<Real, false>(p, t, image, radius, out, channels, scratch, rows);                              \
-    }                                                                                                              \
+// Whether the tile needs sums in double, before it is begun.
+template <typename Real>
+DEPTHBOKEH_INLINE bool needs_double(const Problem<Real>& p, const Tile& t, const Real* image, int channels) {
+  const int reach = p.max_rows();
+  Brightest<Real, kLanes> brightest;
+  alignas(64) Real light[kLanes] = {};
+  for (int c = 0; c < channels; ++c)
+    for (int y = std::max(0, t.y0 - reach); y < std::min(p.height, t.y1 + reach); ++y)
+      for (int x = t.x0; x < t.x1; x += kLanes) {
+        load_lanes(image + c * p.plane() + size_t(y) * p.width + x, std::min(kLanes, t.x1 - x), light);
+        brightest.add(light);
+      }
+  return p.lights->dazzle(brightest.get());
+}
+
+#define DEPTHBOKEH_SCATTER_BAND(Real)                                                                            \
+  DEPTHBOKEH_CLONES void scatter_band(const Problem<Real>& p, bool slope, const Real* image, const Real* radius, \
+                                      Real* out, int channels, int y0, const Scratch<Real>& scratch) {           \
+    for (int x0 = 0; x0 < p.width; x0 += kTileWidth) {                                                           \
+      const Tile t = make_tile(p, y0, x0, tile_width(p));                                                        \
+      bool written = false, wide = p.lights->found() && needs_double(p, t, image, channels);                     \
+      if (!wide) {                                                                                               \
+        wide = slope ? !scatter_tile<Real, true>(p, t, image, radius, out, channels, scratch, false)             \
+                     : !scatter_tile<Real, false>(p, t, image, radius, out, channels, scratch, false);           \
+        written = true;                                                                                          \
+      }                                                                                                          \
+      if (sizeof(Real) == sizeof(double) || !wide) continue;                                                     \
+      if (slope)                                                                                                 \
+        scatter_tile<double, true>(p, t, image, radius, out, channels, scratch, written);                        \
+      else                                                                                                       \
+        scatter_tile<double, false>(p, t, image, radius, out, channels, scratch, written);                       \
+    }                                                                                                            \
   }
 DEPTHBOKEH_SCATTER_BAND(float)
 DEPTHBOKEH_SCATTER_BAND(double)
@@ -237,10 +310,15 @@ struct ScatterWorker {
   const Problem<Real>& p;
   bool slope;
   Buffer<char> scratch;
-  RowBuffer<Real> rows;
+  Buffer<RowEnds<Real>> rows;
+  Buffer<uint64_t[Reaching::kBanks]> reaching;
 
   ScatterWorker(const Problem<Real>& problem, bool slope_)
-      : p(problem), slope(slope_), scratch(bytes(problem)), rows(2 * problem.max_rows() + 2) {
+      : p(problem),
+        slope(slope_),
+        scratch(bytes(problem)),
+        rows(2 * problem.max_rows() + 2),
+        reaching(problem.max_rows() + 2) {
     std::memset(scratch.get(), 0, bytes(problem));
   }
   static size_t bytes(const Problem<Real>& p) {
@@ -250,8 +328,8 @@ struct ScatterWorker {
     for (int64_t c = 0; c < p.channels; c += kChannels) {
       const size_t offset = (b * p.channels + c) * p.plane();
       const int channels = static_cast<int>(std::min<int64_t>(kChannels, p.channels - c));
-      scatter_band(p, slope, p.image + offset, p.radius + b * p.plane(), p.out + offset, channels, y0, scratch.get(),
-                   rows.ends());
+      scatter_band(p, slope, p.image + offset, p.radius + b * p.plane(), p.out + offset, channels, y0,
+                   Scratch<Real>{scratch.get(), {rows.get(), 0}, Reaching(reaching.get())});
     }
   }
 };

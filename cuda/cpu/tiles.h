@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <mutex>
 #include <type_traits>
 #include <vector>
 
@@ -47,6 +49,67 @@ DEPTHBOKEH_INLINE void prefetch(const Real* from) {
   for (int i = 0; i < kLanes; i += kLine) __builtin_prefetch(from + i, 0, 2);
 }
 
+// Running sums in float lose what is 1e-7 of the brightest value in a tile. That is seen only where a light far above
+// white shines into the dark (an HDR lamp at night): tiles with values above `dazzling` are summed in double. The
+// squared mean of roots stands for the common brightness, which a few bright pixels hardly move. Found when it is first
+// asked for: most images have nothing above white.
+template <typename Real>
+class Lights {
+ public:
+  Lights(const Real* values, int64_t count) : values_(values), count_(count) {}
+
+  // Whether a tile with a value that large needs double. Any thread may ask.
+  bool dazzle(Real largest) {
+    if (largest <= kWhite) return false;
+    std::call_once(once_, [this] { find_dazzling(); });
+    return largest > dazzling_;
+  }
+  // Whether anything was above white so far.
+  bool found() const { return found_; }
+
+ private:
+  static constexpr Real kWhite = 4;  // pictures lie within 0..1, with some headroom for recovered highlights
+
+  void find_dazzling() {
+    constexpr int64_t kStep = 61;  // some of them will do, of all columns
+    double sum = 0;
+    for (int64_t i = 0; i < count_; i += kStep) sum += std::sqrt(std::abs(values_[i]));
+    const double mean = sum / ((count_ + kStep - 1) / kStep);
+    dazzling_ = std::max(kWhite, Real(32 * mean * mean));
+    found_ = true;
+  }
+
+  const Real* values_;
+  int64_t count_;
+  std::once_flag once_;
+  Real dazzling_ = kWhite;
+  std::atomic<bool> found_{false};
+};
+
+// The largest magnitude of many values, kCount at a time. Magnitudes are ordered as their bits are.
+template <typename Real, int kCount>
+class Brightest {
+ public:
+  DEPTHBOKEH_INLINE void add(const Real* values) {
+    Bits bits;
+    std::memcpy(&bits, values, sizeof(bits));
+    bits &= std::numeric_limits<Bit>::max();
+    largest_ = largest_ > bits ? largest_ : bits;
+  }
+  DEPTHBOKEH_INLINE Real get() const {
+    Bit most = 0;
+    for (int i = 0; i < kCount; ++i) most = std::max(most, Bit(largest_[i]));
+    Real value;
+    std::memcpy(&value, &most, sizeof(value));
+    return value;
+  }
+
+ private:
+  using Bit = std::conditional_t<sizeof(Real) == sizeof(int32_t), int32_t, int64_t>;
+  typedef Bit Bits __attribute__((vector_size(kCount * sizeof(Bit))));
+  Bits largest_{};
+};
+
 template <typename Real>
 struct Problem {
   const Real* image;   // (B, C, H, W)
@@ -55,9 +118,8 @@ struct Problem {
   int64_t batch, channels;
   int height, width;
   const Aperture<Real>* aperture;
-  Real largest;    // radius
-  Real brightest;  // magnitude in the image
-  Real dazzling;   // see find_dazzling
+  Real largest;  // radius
+  Lights<Real>* lights;
 
   size_t plane() const { return size_t(height) * width; }
   int rows_of(Real r) const { return static_cast<int>(std::min(aperture->reach() * r + Real(0.5), Real(height))); }
@@ -180,42 +242,6 @@ Real find_largest(const Real* values, int64_t count) {
     largest = std::max(largest, value);
   }
   return largest;
-}
-
-// Running sums in float lose what is 1e-7 of the brightest value in a tile. That is seen only where a light far above
-// white shines into the dark (an HDR lamp at night): tiles with values above this are summed in double. The squared
-// mean of roots stands for the common brightness, which a few bright pixels hardly move.
-template <typename Real>
-Real find_dazzling(const Real* values, int64_t count, Real largest) {
-  constexpr Real kWhite = 4;  // pictures lie within 0..1, with some headroom for recovered highlights
-  if (largest <= kWhite) return kWhite;
-  constexpr int64_t kChunk = 1 << 14;
-  const int64_t chunks = (count + kChunk - 1) / kChunk;
-  std::vector<double> roots(chunks);
-  torch::stable::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-    for (; begin < end; ++begin)
-      for (int64_t i = begin * kChunk; i < std::min(count, (begin + 1) * kChunk); i += 4)
-        roots[begin] += std::sqrt(std::abs(values[i]));
-  });
-  double sum = 0;
-  for (double root : roots) sum += root;
-  const double mean = 4 * sum / count;
-  return std::max(kWhite, Real(32 * mean * mean));
-}
-
-template <typename Real>
-DEPTHBOKEH_INLINE bool needs_double(const Problem<Real>& p, const Real* image, int channels, int x0, int x1, int y0,
-                                    int y1) {
-  if (sizeof(Real) == sizeof(double)) return true;
-  if (p.brightest <= p.dazzling) return false;
-  for (int c = 0; c < channels; ++c)
-    for (int y = y0; y < y1; ++y) {
-      const Real* from = image + c * p.plane() + size_t(y) * p.width;
-      int dazzled = 0;
-      for (int x = x0; x < x1; ++x) dazzled |= std::abs(from[x]) > p.dazzling;
-      if (dazzled) return true;
-    }
-  return false;
 }
 
 }  // namespace depthbokeh
