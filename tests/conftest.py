@@ -39,7 +39,7 @@ class Backend:
     @property
     def seams(self) -> tuple[int, int, float]:
         """Height, width and largest radius of a picture in which every seam between its tiles is reached over."""
-        return 70, 140, 20
+        return 40, 290, 20
 
     @property
     def reads_values(self) -> bool:

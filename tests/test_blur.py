@@ -277,6 +277,22 @@ class TestLight:
         lit, still = (backend.blur(operator, image, radii, aperture) for image in (dark + shine, dark))
         assert (lit - still)[unlit].abs().max() <= 1e-6
 
+    @pytest.mark.parametrize("column", [3, 0.86, -3], ids=str)
+    def test_highlight_in_any_tile(self, kernels, operator, column):
+        """The tile with the lamp is summed as it must be, wherever it is, and what is sharp there counts once."""
+        height, width, most = kernels.seams
+        noise, radius, _ = make_inputs(height, width, channels=3, most=most / 2, dtype=torch.float32)
+        image, column = torch.special.ndtr(noise), column if isinstance(column, int) else int(column * width)
+        radius[..., ::3, ::5] = 0
+        image[..., height // 2, column] = 1e6
+        expected = REFERENCE.blur(operator, image.double(), radius.double())
+        near = torch.where(radius > 0.5, radius + 1e-3, radius)  # rounding may reach one pixel farther
+        lit = REFERENCE.blur(operator, (image > 100).double(), near.double()).abs() > 1e-13
+        found = kernels.blur(operator, image, radius).double()
+        assert (~lit).double().mean() > 0.3
+        torch.testing.assert_close(found[~lit], expected[~lit], rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(found[lit], expected[lit], rtol=2e-5, atol=0.1)  # a light of 1e6
+
 
 class TestSharpPixels:
     @every_aperture
