@@ -19,27 +19,28 @@ int tile_width(const Problem<Real>& p) {
 // Which lanes have a row at all, for every distance from their own.
 class Reaching {
  public:
-  static constexpr int kBanks = 4;  // neighbours mostly have as many rows, they would wait for each other
+  static size_t size(int rows) { return size_t(rows + 2) * kBanks; }
 
-  explicit Reaching(uint64_t (*lanes)[kBanks]) : lanes_(lanes) {}
+  explicit Reaching(uint64_t* lanes) : lanes_(lanes) {}
   // `count`: how many rows every lane has, -1 for none. Distances 0..farthest.
   DEPTHBOKEH_INLINE void find(const int* count, int farthest) {
     alignas(64) int32_t slot[kLanes];
     for (int i = 0; i < kLanes; ++i) slot[i] = ((count[i] < farthest ? count[i] : farthest) + 1) * kBanks + i % kBanks;
-    for (int i = 0; i < (farthest + 2) * kBanks; ++i) lanes_[0][i] = 0;
+    for (int i = 0; i < (farthest + 2) * kBanks; ++i) lanes_[i] = 0;
     uint64_t lane = 1;
     for (int i = 0; i < kLanes; i += kBanks)
-      for (int j = 0; j < kBanks; ++j, lane += lane) lanes_[0][slot[i + j]] |= lane;
-    for (int dy = farthest; dy > 0; --dy)
-      for (int j = 0; j < kBanks; ++j) lanes_[dy][j] |= lanes_[dy + 1][j];
+      for (int j = 0; j < kBanks; ++j, lane += lane) lanes_[slot[i + j]] |= lane;
+    for (uint64_t* row = lanes_ + farthest * kBanks; row != lanes_; row -= kBanks)
+      for (int j = 0; j < kBanks; ++j) row[j] |= row[kBanks + j];
   }
   DEPTHBOKEH_INLINE uint64_t operator[](int dy) const {
-    const uint64_t* banks = lanes_[dy + 1];
+    const uint64_t* banks = lanes_ + (dy + 1) * kBanks;
     return (banks[0] | banks[1]) | (banks[2] | banks[3]);
   }
 
  private:
-  uint64_t (*lanes_)[kBanks];
+  static constexpr int kBanks = 4;  // neighbours mostly have as many rows, they would wait for each other
+  uint64_t* lanes_;                 // one row of banks for every count, from -1 on
 };
 
 template <typename Acc, bool kSlope, typename Real>
@@ -57,7 +58,7 @@ struct ScatterTile {
     return __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7);
   }
 
-  // The weights of both halves. Those of an end's mirror image are these, less the end's own.
+  // Of an end's weights the first half is 1 and the second its part; those of its mirror image are kBoth less its own.
   static constexpr Pair kFirst = {1, 1, 1, 1}, kSecond = {0, 0, 0, 0, 1, 1, 1, 1}, kBoth = {2, 2, 2, 2, 1, 1, 1, 1};
 
   // Row dy below the sources at `home`, the same turned above them, or both: of those lanes that are in `active`, whose
@@ -311,14 +312,14 @@ struct ScatterWorker {
   bool slope;
   Buffer<char> scratch;
   Buffer<RowEnds<Real>> rows;
-  Buffer<uint64_t[Reaching::kBanks]> reaching;
+  Buffer<uint64_t> reaching;
 
   ScatterWorker(const Problem<Real>& problem, bool slope_)
       : p(problem),
         slope(slope_),
         scratch(bytes(problem)),
         rows(2 * problem.max_rows() + 2),
-        reaching(problem.max_rows() + 2) {
+        reaching(Reaching::size(problem.max_rows())) {
     std::memset(scratch.get(), 0, bytes(problem));
   }
   static size_t bytes(const Problem<Real>& p) {

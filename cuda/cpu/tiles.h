@@ -1,4 +1,4 @@
-// How scatter_blur and gather_blur cut an image into tiles, and what both ask of it beforehand.
+// How scatter_blur and gather_blur cut an image into tiles, and what both ask of it.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -62,7 +62,7 @@ class Lights {
   bool dazzle(Real largest) {
     if (largest <= kWhite) return false;
     std::call_once(once_, [this] { find_dazzling(); });
-    return largest > dazzling_;
+    return !(largest <= dazzling_);  // nor is NaN
   }
   // Whether anything was above white so far.
   bool found() const { return found_; }
@@ -71,10 +71,10 @@ class Lights {
   static constexpr Real kWhite = 4;  // pictures lie within 0..1, with some headroom for recovered highlights
 
   void find_dazzling() {
-    constexpr int64_t kStep = 61;  // some of them will do, of all columns
+    const int64_t step = count_ < 1 << 16 ? 1 : 61;  // a thousand of them will do
     double sum = 0;
-    for (int64_t i = 0; i < count_; i += kStep) sum += std::sqrt(std::abs(values_[i]));
-    const double mean = sum / ((count_ + kStep - 1) / kStep);
+    for (int64_t i = 0; i < count_; i += step) sum += std::sqrt(std::abs(values_[i]));
+    const double mean = sum / ((count_ + step - 1) / step);
     dazzling_ = std::max(kWhite, Real(32 * mean * mean));
     found_ = true;
   }
@@ -161,14 +161,22 @@ struct RowCounts {
   DEPTHBOKEH_INLINE RowCounts(const Problem<Real>& p, int lanes, const Real* radius, const Ellipse<Real>* ellipse) {
     const Real top = ellipse ? ellipse->height * ellipse->top() : p.aperture->top;
     const Real bottom = ellipse ? -top : p.aperture->bottom;
+    const Real tallest = p.max_rows();  // which is rounded otherwise: buffers have as many rows and no more
     for (int i = 0; i < kLanes; ++i) {
-      const Real up = Real(0.5) - bottom * radius[i], down = Real(0.5) + top * radius[i], tallest = p.height;
+      const Real up = Real(0.5) - bottom * radius[i], down = Real(0.5) + top * radius[i];
       const bool none = p.sharp(radius[i]) || i >= lanes;
-      above[i] = none ? -1 : static_cast<int>(up < tallest ? up : tallest);
-      below[i] = none ? -1 : static_cast<int>(down < tallest ? down : tallest);
+      above[i] = none ? -1 : count(up, tallest);
+      below[i] = none ? -1 : count(down, tallest);
       most_above = most_above > above[i] ? most_above : above[i];
       most_below = most_below > below[i] ? most_below : below[i];
     }
+  }
+
+ private:
+  template <typename Real>
+  DEPTHBOKEH_INLINE static int count(Real rows, Real most) {
+    rows = rows > -1 ? rows : -1;
+    return static_cast<int>(rows < most ? rows : most);
   }
 };
 
